@@ -1,0 +1,1 @@
+//! Control groups: executors of the plan (directories, entry, limits, devices, freeze, kill, removal).

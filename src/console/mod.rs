@@ -1,0 +1,1 @@
+//! Terminals: the pty of a container, the console socket, the foreground relay.

@@ -1,0 +1,14 @@
+//! orlop: an OCI runtime that turns a bundle into an isolated process and runs its life.
+//!
+//! One direction: args → spec → plan (pure) → executors → state. ARCHITECTURE.md draws the house;
+//! `container::create` is where to start reading.
+
+pub mod cgroup;
+pub mod console;
+pub mod error;
+pub mod plan;
+pub mod rootfs;
+pub mod security;
+pub mod spec;
+pub mod state;
+pub mod sys;

@@ -1,0 +1,1 @@
+//! config.json: read once, mended, validated. Nothing here decides what to do about it.

@@ -1,0 +1,3 @@
+//! The only home of `unsafe`: one file per kernel topic, wrappers named as the system call, borrowed
+//! descriptors in, owned descriptors out. Kernel-version fallbacks live here and nowhere else.
+#![allow(unsafe_code)]
