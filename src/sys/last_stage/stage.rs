@@ -1,0 +1,574 @@
+//! N7–N9, the last stage of init: identity, filter, the wait at the start gate, startContainer hooks,
+//! execve. Core only and without allocation: the same lines run in the freestanding program (the usual
+//! case: ten kilobytes waiting instead of a copy of the runtime, and nothing of the host's binary to be
+//! captured through /proc/PID/exe) and in the forked process where memfds cannot be executed.
+//!
+//! Runs in init, inside all namespaces of the container, after pivot_root, with the credentials that
+//! init was born with. Must be single-threaded. Ends in execve or exit_group.
+
+use super::layout::{self, Hook, Op, Page, Plan};
+use super::raw::{call, call6, nr};
+
+const PR_SET_KEEPCAPS: usize = 8;
+const PR_SET_DUMPABLE: usize = 4;
+const PR_CAPBSET_DROP: usize = 24;
+const PR_SET_NAME: usize = 15;
+const PR_SET_NO_NEW_PRIVS: usize = 38;
+const PR_CAP_AMBIENT: usize = 47;
+const PR_CAP_AMBIENT_RAISE: usize = 2;
+const PR_CAP_AMBIENT_CLEAR_ALL: usize = 4;
+const AT_FDCWD: usize = -100isize as usize;
+const AT_EACCESS: usize = 0x200;
+const X_OK: usize = 1;
+const S_IFMT: u32 = 0o170000;
+const S_IFDIR: u32 = 0o040000;
+const ENOENT: i32 = 2;
+const EINTR: i32 = 4;
+const EACCES: i32 = 13;
+const EPERM: i32 = 1;
+const EINVAL: i32 = 22;
+const EISDIR: i32 = 21;
+const ENOSYS: i32 = 38;
+const CLOEXEC: usize = 0o2000000;
+
+/// Where a failure is told: the channel until the gate is reached, the page afterwards.
+struct Stage {
+    plan: *const Plan,
+    page: *mut Page,
+    /// Still connected to the runtime.
+    channel: bool,
+    /// The first chdir succeeded.
+    entered: bool,
+}
+
+/// Runs the whole stage.
+///
+/// # Safety
+/// `plan` must have been laid out by `image::Builder` for the address at which it lies now, and this
+/// must be the only thread of a process that owns the descriptors named in it.
+pub unsafe fn run(plan: *const Plan) -> ! {
+    // SAFETY: the caller vouches for the plan; prctl takes plain numbers.
+    unsafe {
+        call(nr::PRCTL, PR_SET_DUMPABLE, 0, 0, 0);
+        call(nr::PRCTL, PR_SET_NAME, c"orlop:[init]".as_ptr() as usize, 0, 0);
+        let mut stage = Stage { plan, page: core::ptr::null_mut(), channel: true, entered: false };
+        stage.map_page();
+        stage.label();
+        stage.identity();
+        stage.enter_cwd(true);
+        let path = stage.resolve();
+        stage.close_others();
+        if (*plan).flags & layout::SECCOMP_LAST != 0 {
+            stage.seccomp();
+        }
+        stage.wait_at_gate();
+        stage.hooks();
+        stage.exec(path)
+    }
+}
+
+/// Turns a raw result into errno, 0 for success.
+fn errno(result: isize) -> i32 {
+    if (-4095..0).contains(&result) { -result as i32 } else { 0 }
+}
+
+fn exit(code: usize) -> ! {
+    loop {
+        // SAFETY: exit_group takes a number and does not return.
+        unsafe { call(nr::EXIT_GROUP, code, 0, 0, 0) };
+    }
+}
+
+// SAFETY (for every block in this impl): `self.plan` points at the laid-out plan for the whole life of
+// the process; pointers inside it are absolute and NUL-terminated as layout.rs says; buffers passed to
+// the kernel are locals that outlive the call; `self.page` is null or a live shared mapping.
+impl Stage {
+    fn plan(&self) -> &Plan {
+        // SAFETY: see the impl.
+        unsafe { &*self.plan }
+    }
+
+    fn has(&self, flag: u64) -> bool {
+        self.plan().flags & flag != 0
+    }
+
+    fn map_page(&mut self) {
+        let fd = self.plan().page;
+        if fd < 0 {
+            return;
+        }
+        // SAFETY: see the impl; a new shared mapping at an address the kernel chooses (PROT_READ|WRITE = 3, MAP_SHARED = 1).
+        let mapped = unsafe { call6(nr::MMAP, 0, layout::PAGE_SIZE, 3, 1, fd as usize, 0) };
+        if errno(mapped) != 0 {
+            self.fail(Op::Page, errno(mapped), 0);
+        }
+        self.page = mapped as *mut Page;
+        self.close(fd);
+    }
+
+    fn close(&self, fd: i32) {
+        if fd >= 0 {
+            // SAFETY: closing a descriptor this process owns; the result cannot be acted upon.
+            unsafe { call(nr::CLOSE, fd as usize, 0, 0, 0) };
+        }
+    }
+
+    /// Tells what failed and ends. Never returns.
+    fn fail(&self, op: Op, errno: i32, detail: i32) -> ! {
+        if self.channel {
+            self.send(layout::MESSAGE_FAILED, op as u32, errno, detail);
+        } else if !self.page.is_null() {
+            // SAFETY: see the impl. Volatile: another process reads it after our death.
+            unsafe {
+                (&raw mut (*self.page).errno).write_volatile(errno);
+                (&raw mut (*self.page).detail).write_volatile(detail);
+                (&raw mut (*self.page).failed).write_volatile(op as u32);
+            }
+        }
+        exit(match errno {
+            ENOENT => 127,
+            0 => 1,
+            _ => 126,
+        })
+    }
+
+    fn send(&self, kind: u8, op: u32, errno: i32, number: i32) {
+        let mut message = [0u8; layout::MESSAGE_LEN];
+        message[0] = kind;
+        message[4..8].copy_from_slice(&op.to_ne_bytes());
+        message[8..12].copy_from_slice(&errno.to_ne_bytes());
+        message[12..16].copy_from_slice(&number.to_ne_bytes());
+        // SAFETY: see the impl. A denied or failed write leaves end-of-file, which the runtime understands.
+        unsafe {
+            call(nr::WRITE, self.plan().channel as usize, message.as_ptr() as usize, message.len(), 0);
+        }
+    }
+
+    fn check(&self, op: Op, result: isize) {
+        if errno(result) != 0 {
+            self.fail(op, errno(result), 0);
+        }
+    }
+
+    /// AppArmor or SELinux label for the next execve. Here, not before: executing this program would
+    /// have used it up.
+    fn label(&self) {
+        let plan = self.plan();
+        if plan.label_fd >= 0 && plan.label_len > 0 {
+            // SAFETY: see the impl.
+            let result = unsafe {
+                call(nr::WRITE, plan.label_fd as usize, plan.label as usize, plan.label_len as usize, 0)
+            };
+            self.check(Op::Label, result);
+        }
+        self.close(plan.label_fd);
+    }
+
+    fn identity(&mut self) {
+        let plan = *self.plan();
+        // SAFETY: see the impl.
+        unsafe {
+            if self.has(layout::SET_PERSONALITY) {
+                self.check(Op::Personality, call(nr::PERSONALITY, plan.personality as usize, 0, 0, 0));
+            }
+            if self.has(layout::NO_NEW_PRIVS) {
+                self.check(Op::NoNewPrivs, call6(nr::PRCTL, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0));
+            }
+            if self.has(layout::SECCOMP_FIRST) {
+                self.seccomp();
+            }
+            self.drop_bounding();
+            self.enter_cwd(false);
+            self.check(Op::KeepCaps, call(nr::PRCTL, PR_SET_KEEPCAPS, 1, 0, 0));
+            if self.has(layout::SET_GROUPS) {
+                self.check(
+                    Op::Groups,
+                    call(nr::SETGROUPS, plan.group_count as usize, plan.groups as usize, 0, 0),
+                );
+            }
+            let (gid, uid) = (plan.gid as usize, plan.uid as usize);
+            self.check(Op::Gid, call(nr::SETRESGID, gid, gid, gid, 0));
+            self.check(Op::Uid, call(nr::SETRESUID, uid, uid, uid, 0));
+            self.capabilities();
+            // The change of ids has made the process dumpable or not by its own rule: once more.
+            call(nr::PRCTL, PR_SET_DUMPABLE, 0, 0, 0);
+        }
+    }
+
+    fn drop_bounding(&self) {
+        let plan = self.plan();
+        let mut capability = 0u64;
+        while capability <= plan.last_cap {
+            if plan.bounding & (1u64 << (capability & 63)) == 0 {
+                // SAFETY: prctl with plain numbers.
+                let result =
+                    unsafe { call6(nr::PRCTL, PR_CAPBSET_DROP, capability as usize, 0, 0, 0, 0) };
+                if errno(result) != 0 {
+                    self.fail(Op::Bounding, errno(result), capability as i32);
+                }
+            }
+            capability += 1;
+        }
+    }
+
+    /// One capset for all three sets, then ambient one by one (capabilities(7)).
+    fn capabilities(&self) {
+        let plan = self.plan();
+        // _LINUX_CAPABILITY_VERSION_3, this process.
+        let header: [u32; 2] = [0x2008_0522, 0];
+        let low = |set: u64| set as u32;
+        let high = |set: u64| (set >> 32) as u32;
+        let data: [u32; 6] = [
+            low(plan.effective),
+            low(plan.permitted),
+            low(plan.inheritable),
+            high(plan.effective),
+            high(plan.permitted),
+            high(plan.inheritable),
+        ];
+        // SAFETY: header and data are live locals in the layout of capset(2) version 3; prctl takes numbers.
+        unsafe {
+            self.check(
+                Op::Capabilities,
+                call(nr::CAPSET, header.as_ptr() as usize, data.as_ptr() as usize, 0, 0),
+            );
+            call(nr::PRCTL, PR_SET_KEEPCAPS, 0, 0, 0);
+            call6(nr::PRCTL, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0, 0);
+            let mut capability = 0u64;
+            while capability <= plan.last_cap {
+                if plan.ambient & (1u64 << (capability & 63)) != 0 {
+                    let raised = call6(
+                        nr::PRCTL,
+                        PR_CAP_AMBIENT,
+                        PR_CAP_AMBIENT_RAISE,
+                        capability as usize,
+                        0,
+                        0,
+                        0,
+                    );
+                    if errno(raised) != 0 {
+                        self.send(layout::MESSAGE_AMBIENT, 0, errno(raised), capability as i32);
+                    }
+                }
+                capability += 1;
+            }
+        }
+    }
+
+    /// chdir as container root first: a directory that only root may search is fine (docker run -u 1000
+    /// -w /root); where that is refused, again with the final credentials. Then proof that the result lies
+    /// inside the container's root: a descriptor of the host named as /proc/self/fd/N would give
+    /// "(unreachable)…" (CVE-2024-21626).
+    fn enter_cwd(&mut self, last: bool) {
+        let plan = *self.plan();
+        if plan.cwd == 0 {
+            return;
+        }
+        if !self.entered {
+            // SAFETY: see the impl.
+            let changed = errno(unsafe { call(nr::CHDIR, plan.cwd as usize, 0, 0, 0) });
+            self.entered = changed == 0;
+            if changed != 0 && (last || (changed != EACCES && changed != EPERM)) {
+                self.fail(Op::Cwd, changed, 0);
+            }
+        }
+        if last {
+            let mut buffer = [0u8; 4096];
+            // SAFETY: see the impl.
+            let length = unsafe { call(nr::GETCWD, buffer.as_mut_ptr() as usize, buffer.len(), 0, 0) };
+            if errno(length) != 0 || buffer[0] != b'/' {
+                self.fail(Op::CwdOutside, if errno(length) != 0 { errno(length) } else { ENOENT }, 0);
+            }
+        }
+    }
+
+    /// Finds args[0] with the credentials and the directory that execve will have.
+    fn resolve(&self) -> u64 {
+        if self.has(layout::NO_PROCESS) {
+            return 0;
+        }
+        let mut candidate = self.plan().candidates as *const u64;
+        let mut denied = 0;
+        // SAFETY: see the impl.
+        unsafe {
+            while *candidate != 0 {
+                match self.executable(*candidate) {
+                    0 => return *candidate,
+                    found => {
+                        if self.has(layout::PATH_GIVEN) {
+                            self.fail(Op::Lookup, found, 0);
+                        }
+                        if found == EACCES || found == EISDIR {
+                            denied = found;
+                        }
+                    }
+                }
+                candidate = candidate.add(1);
+            }
+        }
+        if denied != 0 {
+            self.fail(Op::Lookup, denied, 0);
+        }
+        self.fail(Op::NotFoundInPath, ENOENT, 0)
+    }
+
+    /// 0 when the file may be executed. A filter that denies the question leaves the answer to execve.
+    fn executable(&self, path: u64) -> i32 {
+        let mut stat = [0u64; 20];
+        // SAFETY: see the impl; struct stat is at most 144 bytes on the supported architectures.
+        unsafe {
+            let result = errno(call(nr::NEWFSTATAT, AT_FDCWD, path as usize, stat.as_mut_ptr() as usize, 0));
+            if result == EPERM || result == ENOSYS {
+                return 0;
+            }
+            if result != 0 {
+                return result;
+            }
+            let mode = stat.as_ptr().cast::<u8>().add(nr::ST_MODE).cast::<u32>().read_unaligned();
+            if mode & S_IFMT == S_IFDIR {
+                return EISDIR;
+            }
+            let mut result = errno(call(nr::FACCESSAT2, AT_FDCWD, path as usize, X_OK, AT_EACCESS));
+            if result == ENOSYS || result == EPERM {
+                result = errno(call(nr::FACCESSAT, AT_FDCWD, path as usize, X_OK, 0));
+            }
+            match result {
+                EPERM | ENOSYS => 0,
+                other => other,
+            }
+        }
+    }
+
+    /// Everything the workload must not see closes at execve, the gate's own descriptors with it.
+    fn close_others(&self) {
+        const CLOSE_RANGE_CLOEXEC: usize = 4;
+        let first = self.plan().first_closed as usize;
+        // SAFETY: plain numbers. Every descriptor was opened CLOEXEC or re-marked by init: this is the
+        // second line of defence, so a kernel without the call loses nothing.
+        unsafe { call(nr::CLOSE_RANGE, first, u32::MAX as usize, CLOSE_RANGE_CLOEXEC, 0) };
+    }
+
+    fn seccomp(&mut self) {
+        const SECCOMP_SET_MODE_FILTER: usize = 1;
+        let plan = *self.plan();
+        // struct sock_fprog
+        #[repr(C)]
+        struct Program {
+            len: u16,
+            filter: u64,
+        }
+        let program = Program { len: plan.program_len as u16, filter: plan.program };
+        let pointer = &raw const program as usize;
+        // SAFETY: the program lies in the plan for the whole call.
+        let mut result = unsafe {
+            call(nr::SECCOMP, SECCOMP_SET_MODE_FILTER, plan.filter_flags as usize, pointer, 0)
+        };
+        if errno(result) == EINVAL && self.has(layout::SECCOMP_FLAGS_OPTIONAL) {
+            // SAFETY: as above.
+            result = unsafe { call(nr::SECCOMP, SECCOMP_SET_MODE_FILTER, 0, pointer, 0) };
+        }
+        self.check(Op::Seccomp, result);
+        if self.has(layout::SECCOMP_LISTENER) {
+            self.hand_over(result as i32);
+        }
+    }
+
+    /// The runtime takes the listener by pidfd_getfd and answers when the agent has it: from then on
+    /// our own calls may be asked about.
+    fn hand_over(&self, listener: i32) {
+        self.send(layout::MESSAGE_LISTENER, 0, 0, listener);
+        let mut answer = [0u8; layout::MESSAGE_LEN];
+        loop {
+            // SAFETY: see the impl.
+            let got = unsafe {
+                call(
+                    nr::READ,
+                    self.plan().channel as usize,
+                    answer.as_mut_ptr() as usize,
+                    answer.len(),
+                    0,
+                )
+            };
+            if errno(got) == EINTR {
+                continue;
+            }
+            if got as usize != answer.len() || answer[0] != layout::MESSAGE_TAKEN {
+                exit(1);
+            }
+            break;
+        }
+        self.close(listener);
+    }
+
+    /// End-of-file on the channel is the sign "waiting". Any failed read but EINTR means die, never pass.
+    fn wait_at_gate(&mut self) {
+        let plan = *self.plan();
+        self.close(plan.channel);
+        self.channel = false;
+        let mut byte = [0u8; 1];
+        loop {
+            // SAFETY: see the impl.
+            let got = unsafe { call(nr::READ, plan.start as usize, byte.as_mut_ptr() as usize, 1, 0) };
+            match errno(got) {
+                EINTR => continue,
+                0 if got == 1 => break,
+                0 => exit(1),
+                other => self.fail(Op::Gate, other, 0),
+            }
+        }
+        self.reached(8);
+    }
+
+    fn reached(&self, stage: u32) {
+        if !self.page.is_null() {
+            // SAFETY: see the impl.
+            unsafe { (&raw mut (*self.page).stage).write_volatile(stage) };
+        }
+    }
+
+    fn exec(&self, path: u64) -> ! {
+        let plan = self.plan();
+        if self.has(layout::NO_PROCESS) {
+            self.fail(Op::NoProcess, 0, 0);
+        }
+        self.reached(9);
+        // SAFETY: see the impl.
+        let result = unsafe { call(nr::EXECVE, path as usize, plan.argv as usize, plan.envp as usize, 0) };
+        self.fail(Op::Execve, errno(result), 0)
+    }
+
+    fn hooks(&self) {
+        let plan = self.plan();
+        let mut index = 0;
+        while index < plan.hook_count {
+            // SAFETY: see the impl; `hooks` is an array of hook_count entries.
+            let hook = unsafe { &*(plan.hooks as *const Hook).add(index as usize) };
+            if !self.page.is_null() {
+                // SAFETY: see the impl.
+                unsafe { (&raw mut (*self.page).hook).write_volatile(index as u32) };
+            }
+            self.run_hook(hook);
+            index += 1;
+        }
+    }
+
+    fn run_hook(&self, hook: &Hook) {
+        let mut pipe = [0i32; 2];
+        // SAFETY: see the impl; SIGCHLD (17) as exit signal of a plain fork-like clone.
+        let child = unsafe {
+            self.check(Op::HookStart, call(nr::PIPE2, pipe.as_mut_ptr() as usize, CLOEXEC, 0, 0));
+            if self.plan().hook_stdin >= 0 {
+                call(nr::LSEEK, self.plan().hook_stdin as usize, 0, 0, 0);
+            }
+            call6(nr::CLONE, 17, 0, 0, 0, 0, 0)
+        };
+        self.check(Op::HookStart, child);
+        if child == 0 {
+            self.become_hook(hook, pipe[1]);
+        }
+        self.close(pipe[1]);
+        let timed_out = self.wait_for_hook(child as i32, pipe[0], hook.timeout);
+        let mut status = 0i32;
+        // SAFETY: see the impl.
+        unsafe {
+            if timed_out {
+                call(nr::KILL, child as usize, 9, 0, 0);
+            }
+            while errno(call(nr::WAIT4, child as usize, &raw mut status as usize, 0, 0)) == EINTR {}
+        }
+        self.close(pipe[0]);
+        if timed_out {
+            self.fail(Op::HookTimeout, 0, 0);
+        }
+        if status != 0 {
+            self.fail(Op::HookStatus, 0, status);
+        }
+    }
+
+    fn become_hook(&self, hook: &Hook, output: i32) -> ! {
+        // SAFETY: see the impl; after the clone this process owns its copies of the descriptors.
+        unsafe {
+            if self.plan().hook_stdin >= 0 {
+                call(nr::DUP3, self.plan().hook_stdin as usize, 0, 0, 0);
+            }
+            call(nr::DUP3, output as usize, 1, 0, 0);
+            call(nr::DUP3, output as usize, 2, 0, 0);
+            let result =
+                call(nr::EXECVE, hook.path as usize, hook.argv as usize, hook.envp as usize, 0);
+            if !self.page.is_null() {
+                (&raw mut (*self.page).errno).write_volatile(errno(result));
+            }
+        }
+        exit(127)
+    }
+
+    /// Collects the hook's output into the page until it ends; true = its time is up.
+    fn wait_for_hook(&self, child: i32, output: i32, timeout: u64) -> bool {
+        let deadline = if timeout > 0 { self.now() + timeout } else { 0 };
+        // SAFETY: plain numbers.
+        let pidfd = unsafe { call(nr::PIDFD_OPEN, child as usize, 0, 0, 0) };
+        let pidfd = if errno(pidfd) == 0 { pidfd as i32 } else { -1 };
+        let mut output = output;
+        let mut taken = 0usize;
+        let expired = loop {
+            let left = match deadline {
+                0 => -1i64,
+                at => match at.checked_sub(self.now()) {
+                    Some(left) if left > 0 => left as i64,
+                    _ => break true,
+                },
+            };
+            // struct pollfd { fd, events: i16, revents: i16 }; POLLIN = 1.
+            let mut polls = [[output, 1], [pidfd, 1]];
+            let time = [left / 1000, (left % 1000) * 1_000_000];
+            let time_pointer = if left < 0 { 0 } else { &raw const time as usize };
+            // SAFETY: see the impl.
+            let ready = unsafe { call6(nr::PPOLL, polls.as_mut_ptr() as usize, 2, time_pointer, 0, 0, 0) };
+            if errno(ready) != 0 && errno(ready) != EINTR {
+                break false;
+            }
+            if polls[0][1] >> 16 != 0 && output >= 0 && !self.take_output(output, &mut taken) {
+                output = -1;
+                if pidfd < 0 {
+                    break false;
+                }
+            }
+            if polls[1][1] >> 16 != 0 {
+                break false;
+            }
+        };
+        self.close(pidfd);
+        expired
+    }
+
+    /// Reads some of a hook's output into the page; false at its end.
+    fn take_output(&self, output: i32, taken: &mut usize) -> bool {
+        let mut buffer = [0u8; 512];
+        // SAFETY: see the impl.
+        let got = unsafe { call(nr::READ, output as usize, buffer.as_mut_ptr() as usize, buffer.len(), 0) };
+        if got <= 0 {
+            return errno(got) == EINTR;
+        }
+        if !self.page.is_null() {
+            let mut index = 0;
+            // SAFETY: see the impl; `taken` never exceeds the text's length.
+            unsafe {
+                while index < got as usize && *taken < 1024 {
+                    (&raw mut (*self.page).text).cast::<u8>().add(*taken).write_volatile(buffer[index]);
+                    *taken += 1;
+                    index += 1;
+                }
+                (&raw mut (*self.page).text_len).write_volatile(*taken as u32);
+            }
+        }
+        true
+    }
+
+    /// Milliseconds of the monotonic clock.
+    fn now(&self) -> u64 {
+        let mut time = [0i64; 2];
+        // SAFETY: see the impl; CLOCK_MONOTONIC = 1.
+        unsafe { call(nr::CLOCK_GETTIME, 1, time.as_mut_ptr() as usize, 0, 0) };
+        time[0] as u64 * 1000 + time[1] as u64 / 1_000_000
+    }
+}

@@ -1,0 +1,158 @@
+//! Processes by pidfd: identity, signals, death; and the ends of a child that must not run destructors.
+
+use crate::error::{Call, Error, Result};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitIdOptions, WaitIdStatus};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// How a child ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    Exited(i32),
+    Killed(i32),
+}
+
+impl Ended {
+    /// The exit status a shell would give: 128+N for signal N.
+    pub fn code(self) -> i32 {
+        match self {
+            Ended::Exited(code) => code,
+            Ended::Killed(signal) => 128 + signal,
+        }
+    }
+}
+
+/// Leaves a forked child at once: no destructors, no flushing of buffers copied from the parent.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit takes a number and does not return.
+    unsafe { libc::_exit(code) }
+}
+
+pub fn pidfd_open(pid: i32) -> Result<OwnedFd> {
+    let pid = Pid::from_raw(pid).ok_or(Error::sys("pidfd_open", libc::ESRCH))?;
+    rustix::process::pidfd_open(pid, PidfdFlags::empty()).call("pidfd_open")
+}
+
+/// `signal` 1..=64, real-time signals included.
+pub fn pidfd_send_signal(pidfd: BorrowedFd, signal: i32) -> Result<()> {
+    // SAFETY: a live pidfd, a plain number, no siginfo (NULL), no flags.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            std::ptr::null::<u8>(),
+            0,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(last("pidfd_send_signal")) }
+}
+
+/// Takes a copy of descriptor `number` of the process (needs ptrace access; Linux 5.6).
+pub fn pidfd_getfd(pidfd: BorrowedFd, number: i32) -> Result<OwnedFd> {
+    // SAFETY: plain numbers; on success the kernel returns a new descriptor (CLOEXEC) of ours.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), number, 0) };
+    if fd < 0 {
+        return Err(last("pidfd_getfd"));
+    }
+    // SAFETY: see above.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// Waits for a child of ours and reaps it.
+pub fn wait(pidfd: BorrowedFd) -> Result<Ended> {
+    loop {
+        match rustix::process::waitid(rustix::process::WaitId::PidFd(pidfd), WaitIdOptions::EXITED) {
+            Ok(Some(status)) => return Ok(ended(&status)),
+            Ok(None) | Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(Error::sys("waitid", e.raw_os_error())),
+        }
+    }
+}
+
+fn ended(status: &WaitIdStatus) -> Ended {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Ended::Exited(code),
+        (None, Some(signal)) => Ended::Killed(signal),
+        (None, None) => Ended::Killed(libc::SIGKILL),
+    }
+}
+
+/// Whether the process (all its threads) has ended; a zombie counts as ended.
+pub fn has_ended(pidfd: BorrowedFd) -> bool {
+    ended_within(pidfd, 0)
+}
+
+/// Waits up to `milliseconds` for the end of the process; -1 = without limit.
+pub fn ended_within(pidfd: BorrowedFd, milliseconds: i32) -> bool {
+    let mut poll = libc::pollfd { fd: pidfd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: one live pollfd.
+    unsafe { libc::poll(&raw mut poll, 1, milliseconds) == 1 }
+}
+
+/// The inode of a pidfd, unique per process and boot on pidfs (Linux 6.9); 0 elsewhere.
+pub fn pidfd_inode(pidfd: BorrowedFd) -> u64 {
+    const PID_FS_MAGIC: i64 = 0x5049_4446;
+    match rustix::fs::fstatfs(pidfd) {
+        Ok(fs) if fs.f_type as i64 == PID_FS_MAGIC => {}
+        _ => return 0,
+    }
+    rustix::fs::fstat(pidfd).map_or(0, |stat| stat.st_ino)
+}
+
+/// PR_SET_DUMPABLE: 0 keeps other processes of the container away from /proc/PID and ptrace.
+pub fn set_dumpable(dumpable: bool) {
+    // SAFETY: prctl with plain numbers; cannot fail for 0 and 1.
+    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, i32::from(dumpable), 0, 0, 0) };
+}
+
+pub fn set_name(name: &std::ffi::CStr) {
+    // SAFETY: a live NUL-terminated string; the kernel copies 16 bytes of it at most.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr(), 0, 0, 0) };
+}
+
+/// Orphans below us become our children, so that a foreground run can reap all of the container.
+pub fn set_child_subreaper() -> Result<()> {
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).call("prctl(PR_SET_CHILD_SUBREAPER)")
+}
+
+pub fn setsid() -> Result<()> {
+    rustix::process::setsid().map(|_| ()).call("setsid")
+}
+
+/// All ids of this process and its (empty) supplementary groups become `uid` and `gid`.
+pub fn become_ids(uid: u32, gid: u32) -> Result<()> {
+    // SAFETY: plain numbers; raw calls, because libc's wrappers signal threads that do not exist here.
+    unsafe {
+        if libc::syscall(libc::SYS_setresgid, gid, gid, gid) != 0 {
+            return Err(last("setresgid"));
+        }
+        if libc::syscall(libc::SYS_setresuid, uid, uid, uid) != 0 {
+            return Err(last("setresuid"));
+        }
+    }
+    Ok(())
+}
+
+/// Default dispositions and an empty mask: what we ignore or block must not reach the workload.
+pub fn reset_signals() {
+    for number in 1..=64 {
+        // SAFETY: SIG_DFL installs no handler code; SIGKILL, SIGSTOP and libc's own two refuse, which is fine.
+        unsafe { libc::signal(number, libc::SIG_DFL) };
+    }
+    // SAFETY: an empty set on the stack, initialised by sigemptyset before its use.
+    unsafe {
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+    }
+}
+
+/// A signal to a process that is our direct, unreaped child.
+pub fn kill_child(pidfd: BorrowedFd) {
+    // The child may be dead already: nothing is lost then.
+    if rustix::process::pidfd_send_signal(pidfd.as_fd(), Signal::KILL).is_err() {}
+}
+
+fn last(call: &'static str) -> Error {
+    Error::sys(call, std::io::Error::last_os_error().raw_os_error().unwrap_or_default())
+}
