@@ -76,7 +76,7 @@ pub fn clone3(request: &Clone, child: impl FnOnce() -> Infallible) -> Result<Chi
         return Err(Error::sys("clone3", last_errno()));
     }
     if pid == 0 {
-        match child() {}
+        child();
     }
     // SAFETY: on success the kernel has stored a new descriptor of ours in `pidfd`.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };

@@ -135,8 +135,8 @@ pub fn become_ids(uid: u32, gid: u32) -> Result<()> {
 
 /// Default dispositions and an empty mask: what we ignore or block must not reach the workload.
 pub fn reset_signals() {
-    for number in 1..=64 {
-        // SAFETY: SIG_DFL installs no handler code; SIGKILL, SIGSTOP and libc's own two refuse, which is fine.
+    for number in 1..=31 {
+        // SAFETY: SIG_DFL installs no handler code; SIGKILL and SIGSTOP refuse, which is fine; nobody ignores a real-time signal.
         unsafe { libc::signal(number, libc::SIG_DFL) };
     }
     // SAFETY: an empty set on the stack, initialised by sigemptyset before its use.
