@@ -6,3 +6,4 @@ pub mod clone;
 pub mod last_stage;
 pub mod ns;
 pub mod process;
+pub mod socket;
