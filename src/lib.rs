@@ -4,7 +4,9 @@
 //! `container::create` is where to start reading.
 
 pub mod cgroup;
+pub mod clock;
 pub mod console;
+pub mod container;
 pub mod error;
 pub mod plan;
 pub mod rootfs;

@@ -1,1 +1,3 @@
 //! Plan of cgroup.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct CgroupRecord {}

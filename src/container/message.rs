@@ -1,0 +1,205 @@
+//! The messages of the process tree: one SEQPACKET pair, one encoding, no serializer in the children.
+//!
+//! | message        | from → to               | answers / means                                            |
+//! |----------------|-------------------------|------------------------------------------------------------|
+//! | MapIds         | intermediate → runtime  | I1: in its new user namespace, wants id maps               |
+//! | IdsMapped      | runtime → intermediate  | P4: maps are written                                       |
+//! | InitPid + fd   | intermediate → runtime  | I4: pid of init and its pidfd                              |
+//! | Proceed        | runtime → init          | P5: init is known; identity maps of mounts are set         |
+//! | MountsReady    | init → runtime          | N3: mounts and devices are made, before the switch of root |
+//! | HooksDone      | runtime → init          | P6: limits set, prestart and createRuntime hooks ran       |
+//! | Console + fd   | init → runtime          | N5: the master of the pty                                  |
+//! | Ready          | init → runtime          | N6: all but identity is done                               |
+//! | Release        | runtime → init          | P7: the record says created                                |
+//! | Listener       | last stage → runtime    | N7: number of the seccomp listener in init                 |
+//! | Taken          | runtime → last stage    | the agent has the listener                                 |
+//! | Ambient        | last stage → runtime    | an ambient capability was refused (warning)                |
+//! | Warning        | any child → runtime     | text for the log                                           |
+//! | Failed         | any child → runtime     | step and text (or operation and errno of the last stage)   |
+//!
+//! End-of-file before Release is a death; after it, "waiting at the gate" once confirmed (create.rs).
+//! Layout: kind u8, step u8, 2 bytes 0, op u32, errno i32, number i32, then up to 1024 bytes of text.
+
+use crate::error::{Error, Result};
+use crate::sys::last_stage::layout;
+use crate::sys::socket::{recv_with_fds, send_with_fds};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// Where in the process tree something happened: the numbers of ARCHITECTURE.md.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Step {
+    I1 = 11,
+    I2 = 12,
+    I3 = 13,
+    I4 = 14,
+    N1 = 21,
+    N2 = 22,
+    N3 = 23,
+    N4 = 24,
+    N5 = 25,
+    N6 = 26,
+    N7 = 27,
+}
+
+impl Step {
+    fn from_code(code: u8) -> Option<Step> {
+        use Step::{I1, I2, I3, I4, N1, N2, N3, N4, N5, N6, N7};
+        [I1, I2, I3, I4, N1, N2, N3, N4, N5, N6, N7].into_iter().find(|step| *step as u8 == code)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    MapIds = 1,
+    IdsMapped = 2,
+    InitPid = 3,
+    Proceed = 4,
+    MountsReady = 5,
+    HooksDone = 6,
+    Console = 7,
+    Ready = 8,
+    Release = 9,
+    Failed = layout::MESSAGE_FAILED,
+    Listener = layout::MESSAGE_LISTENER,
+    Taken = layout::MESSAGE_TAKEN,
+    Ambient = layout::MESSAGE_AMBIENT,
+    Warning = 0x75,
+}
+
+impl Kind {
+    fn from_code(code: u8) -> Option<Kind> {
+        use Kind::{
+            Ambient, Console, Failed, HooksDone, IdsMapped, InitPid, Listener, MapIds, MountsReady, Proceed,
+            Ready, Release, Taken, Warning,
+        };
+        [
+            MapIds, IdsMapped, InitPid, Proceed, MountsReady, HooksDone, Console, Ready, Release, Failed,
+            Listener, Taken, Ambient, Warning,
+        ]
+        .into_iter()
+        .find(|kind| *kind as u8 == code)
+    }
+}
+
+const HEAD: usize = layout::MESSAGE_LEN;
+const TEXT: usize = 1024;
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct Message {
+    pub kind: Kind,
+    pub step: Option<Step>,
+    /// An operation code of the last stage, 0 elsewhere.
+    pub op: u32,
+    pub errno: i32,
+    /// Pid, descriptor or capability, by kind.
+    pub number: i32,
+    pub text: String,
+}
+
+impl Message {
+    pub fn new(kind: Kind) -> Self {
+        Self { kind, step: None, op: 0, errno: 0, number: 0, text: String::new() }
+    }
+
+    pub fn failed(step: Step, error: &Error) -> Self {
+        let text = error.to_string();
+        Self { step: Some(step), errno: error.errno(), text, ..Self::new(Kind::Failed) }
+    }
+
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![self.kind as u8, self.step.map_or(0, |step| step as u8), 0, 0];
+        bytes.extend_from_slice(&self.op.to_ne_bytes());
+        bytes.extend_from_slice(&self.errno.to_ne_bytes());
+        bytes.extend_from_slice(&self.number.to_ne_bytes());
+        let mut end = self.text.len().min(TEXT);
+        while !self.text.is_char_boundary(end) {
+            end -= 1;
+        }
+        bytes.extend_from_slice(self.text.get(..end).unwrap_or_default().as_bytes());
+        bytes
+    }
+
+    /// None for junk.
+    pub fn decode(bytes: &[u8]) -> Option<Message> {
+        let word = |at: usize| -> Option<[u8; 4]> { bytes.get(at..at + 4)?.try_into().ok() };
+        Some(Message {
+            kind: Kind::from_code(*bytes.first()?)?,
+            step: Step::from_code(*bytes.get(1)?),
+            op: u32::from_ne_bytes(word(4)?),
+            errno: i32::from_ne_bytes(word(8)?),
+            number: i32::from_ne_bytes(word(12)?),
+            text: String::from_utf8_lossy(bytes.get(HEAD..)?).into_owned(),
+        })
+    }
+}
+
+/// One end of the pair.
+#[derive(Debug)]
+pub struct Channel(pub OwnedFd);
+
+impl Channel {
+    pub fn send(&self, message: &Message, fds: &[BorrowedFd<'_>]) -> Result<()> {
+        send_with_fds(self.0.as_fd(), &message.encode(), fds)
+    }
+
+    pub fn tell(&self, kind: Kind) -> Result<()> {
+        self.send(&Message::new(kind), &[])
+    }
+
+    /// The next message; None at end-of-file.
+    pub fn receive(&self) -> Result<Option<(Message, Vec<OwnedFd>)>> {
+        let mut buffer = [0u8; HEAD + TEXT];
+        let (length, fds) = recv_with_fds(self.0.as_fd(), &mut buffer)?;
+        if length == 0 {
+            return Ok(None);
+        }
+        let message = buffer.get(..length).and_then(Message::decode);
+        message.map(|message| Some((message, fds))).ok_or_else(|| Error::new("junk on the channel of init"))
+    }
+
+    /// For children: waits for exactly `kind`; end-of-file means that the runtime is dead, and then so
+    /// is the child (D: child safety net).
+    pub fn await_or_die(&self, kind: Kind) {
+        match self.receive() {
+            Ok(Some((message, _))) if message.kind == kind => {}
+            _ => crate::sys::process::exit_now(1),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_round_trips_and_junk_is_refused() {
+        for code in 0..=255u8 {
+            let Some(kind) = Kind::from_code(code) else {
+                assert_eq!(Message::decode(&[code; 16]), None);
+                continue;
+            };
+            let message = Message { number: -3, errno: 2, text: "ä".repeat(3), ..Message::new(kind) };
+            assert_eq!(Message::decode(&message.encode()), Some(message));
+        }
+        assert_eq!(Message::decode(&[Kind::Ready as u8]), None);
+    }
+
+    #[test]
+    fn long_texts_are_cut_at_a_character() {
+        let message = Message { text: "ä".repeat(1000), ..Message::new(Kind::Warning) };
+        let decoded = Message::decode(&message.encode()).map(|m| m.text.len());
+        assert_eq!(decoded, Some(1024));
+    }
+
+    #[test]
+    fn a_channel_carries_messages_and_its_end() {
+        let (a, b) = crate::sys::socket::seqpacket_pair().unwrap();
+        let (a, b) = (Channel(a), Channel(b));
+        a.tell(Kind::Ready).unwrap();
+        drop(a);
+        assert_eq!(b.receive().unwrap().map(|(m, _)| m.kind), Some(Kind::Ready));
+        assert!(b.receive().unwrap().is_none());
+    }
+}

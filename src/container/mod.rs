@@ -1,0 +1,3 @@
+//! The process tree: the effects of a container's life. Start reading at create.rs.
+
+pub mod message;

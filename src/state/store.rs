@@ -1,0 +1,326 @@
+//! The state root and its entries on disk: everything relative to directory descriptors, every write a
+//! rename, every read tolerant of an entry that vanishes.
+
+use super::{Record, VERSION};
+use crate::error::{Call, Doing, Error, Kind, Result};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+const STATE: &str = "state.json";
+pub const CONFIG: &str = "config.json";
+pub const START_FIFO: &str = "start.fifo";
+pub const STATUS_PAGE: &str = "exec.status";
+const TRASH: &str = ".trash.";
+
+/// How long a command waits for another one on the same container.
+const LOCK_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The directory that `--root` names.
+#[derive(Debug)]
+pub struct Root {
+    dir: OwnedFd,
+    path: PathBuf,
+}
+
+/// One container's directory.
+#[derive(Debug)]
+pub struct Entry {
+    pub id: String,
+    dir: OwnedFd,
+    path: PathBuf,
+}
+
+fn directory() -> OFlags {
+    OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC
+}
+
+impl Root {
+    /// Opens the root; None when it does not exist.
+    pub fn open(path: &Path) -> Result<Option<Root>> {
+        match rustix::fs::open(path, directory(), Mode::empty()) {
+            Ok(dir) => Ok(Some(Root { dir, path: path.to_owned() })),
+            Err(Errno::NOENT) => Ok(None),
+            Err(e) => Err(Error::sys("open", e.raw_os_error()).at(path.display().to_string()))
+                .doing("open the state root"),
+        }
+    }
+
+    /// Opens the root, making what is missing of it (0700).
+    pub fn create(path: &Path) -> Result<Root> {
+        if let Some(root) = Root::open(path)? {
+            return Ok(root);
+        }
+        let mut builder = std::fs::DirBuilder::new();
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder
+            .recursive(true)
+            .create(path)
+            .call("mkdir")
+            .at_with(|| path.display().to_string())
+            .doing("make the state root")
+            .hint("choose another one with --root")?;
+        Root::open(path)?.ok_or_else(|| Error::sys("open", libc::ENOENT).at(path.display().to_string()))
+    }
+
+    /// Takes the id: mkdir is the claim. The entry comes back locked.
+    pub fn claim(&self, id: &str) -> Result<Entry> {
+        match rustix::fs::mkdirat(&self.dir, id, Mode::RWXU) {
+            Ok(()) => {}
+            Err(Errno::EXIST) => return Err(Error::new("container with given ID already exists")),
+            Err(e) => {
+                return Err(Error::sys("mkdir", e.raw_os_error()).at(self.path.join(id).display().to_string()))
+                    .doing("make the state directory");
+            }
+        }
+        let entry = self.entry(id)?;
+        entry.lock()?;
+        Ok(entry)
+    }
+
+    /// The entry of an existing container.
+    pub fn entry(&self, id: &str) -> Result<Entry> {
+        match rustix::fs::openat(&self.dir, id, directory() | OFlags::NOFOLLOW, Mode::empty()) {
+            Ok(dir) => Ok(Entry { id: id.to_owned(), dir, path: self.path.join(id) }),
+            Err(Errno::NOENT | Errno::NAMETOOLONG) => Err(no_container()),
+            Err(e) => Err(Error::sys("open", e.raw_os_error()).at(self.path.join(id).display().to_string())),
+        }
+    }
+
+    /// Ids of all entries, sorted. Leftovers of a `delete` that was killed are swept on the way.
+    pub fn ids(&self) -> Result<Vec<String>> {
+        let mut ids = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&self.dir).call("getdents")? {
+            let entry = entry.call("getdents")?;
+            let name = entry.file_name().to_string_lossy();
+            if name.starts_with(TRASH) {
+                // Best effort: another command may be at it, and nothing depends on it.
+                if self.empty_trash(&name).is_err() {}
+            } else if !name.starts_with('.') && entry.file_type() == FileType::Directory {
+                ids.push(name.into_owned());
+            }
+        }
+        ids.sort();
+        Ok(ids)
+    }
+
+    /// Frees the name at once by a rename, then removes the files.
+    pub fn remove(&self, entry: &Entry) -> Result<()> {
+        let trash = format!("{TRASH}{}.{}", std::process::id(), entry.id.get(..64).unwrap_or(&entry.id));
+        match rustix::fs::renameat(&self.dir, &entry.id, &self.dir, &trash) {
+            Ok(()) => {}
+            Err(Errno::NOENT) => return Ok(()),
+            Err(e) => {
+                return Err(Error::sys("rename", e.raw_os_error()).at(entry.path.display().to_string()))
+                    .doing("remove the state directory");
+            }
+        }
+        self.empty_trash(&trash).doing("remove the state directory")
+    }
+
+    fn empty_trash(&self, name: &str) -> Result<()> {
+        let dir = rustix::fs::openat(&self.dir, name, directory() | OFlags::NOFOLLOW, Mode::empty())
+            .call("open")?;
+        remove_contents(&dir)?;
+        match rustix::fs::unlinkat(&self.dir, name, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(e) => Err(Error::sys("rmdir", e.raw_os_error()).at(self.path.join(name).display().to_string())),
+        }
+    }
+}
+
+fn no_container() -> Error {
+    Error::new("container does not exist").of_kind(Kind::NoContainer)
+}
+
+fn remove_contents(dir: &OwnedFd) -> Result<()> {
+    for entry in rustix::fs::Dir::read_from(dir).call("getdents")? {
+        let entry = entry.call("getdents")?;
+        let name = entry.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        let mut flags = AtFlags::empty();
+        if entry.file_type() == FileType::Directory {
+            let below = rustix::fs::openat(dir, name, directory() | OFlags::NOFOLLOW, Mode::empty());
+            remove_contents(&below.call("open")?)?;
+            flags = AtFlags::REMOVEDIR;
+        }
+        match rustix::fs::unlinkat(dir, name, flags) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(e) => return Err(Error::sys("unlink", e.raw_os_error()).at(name.to_string_lossy().into_owned())),
+        }
+    }
+    Ok(())
+}
+
+impl Entry {
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Takes the lock (flock on the directory: the kernel drops it when its holder dies), waiting up to
+    /// ten seconds; then makes sure that the directory still is the container's.
+    pub fn lock(&self) -> Result<()> {
+        let deadline = Instant::now() + LOCK_DEADLINE;
+        loop {
+            match rustix::fs::flock(&self.dir, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => break,
+                Err(Errno::WOULDBLOCK) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                Err(Errno::WOULDBLOCK) => {
+                    return Err(Error::new("another command has been working on this container for 10 s"))
+                        .hint("orlop delete --force ends it");
+                }
+                Err(e) => return Err(Error::sys("flock", e.raw_os_error())),
+            }
+        }
+        let ours = rustix::fs::fstat(&self.dir).call("fstat")?;
+        match rustix::fs::stat(&self.path) {
+            Ok(named) if named.st_ino == ours.st_ino && named.st_dev == ours.st_dev => Ok(()),
+            _ => Err(no_container()),
+        }
+    }
+
+    /// Lets the next command in; the end of the process would do the same.
+    pub fn unlock(&self) {
+        // Cannot fail on a lock that we hold.
+        if rustix::fs::flock(&self.dir, FlockOperation::Unlock).is_err() {}
+    }
+
+    /// Writes the record: a new file, then a rename over the old one.
+    pub fn save(&self, record: &Record) -> Result<()> {
+        let bytes = serde_json::to_vec(record).map_err(|e| Error::new(e.to_string()))?;
+        const NEXT: &str = ".state.json";
+        self.write(NEXT, &bytes).doing("write state.json")?;
+        rustix::fs::renameat(&self.dir, NEXT, &self.dir, STATE).call("rename").doing("write state.json")
+    }
+
+    /// None while `create` has not yet got to writing it.
+    pub fn load(&self) -> Result<Option<Record>> {
+        let Some(bytes) = self.read(STATE)? else { return Ok(None) };
+        let record: Record = serde_json::from_slice(&bytes)
+            .map_err(|e| Error::new(format!("{}: {e}", self.path.join(STATE).display())))
+            .doing("read the record")?;
+        if record.v != VERSION {
+            let text = format!("record version {} (this orlop reads {VERSION})", record.v);
+            return Err(Error::new(text).at(self.path.join(STATE).display().to_string()));
+        }
+        Ok(Some(record))
+    }
+
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file = rustix::fs::openat(&self.dir, name, flags, Mode::RUSR | Mode::WUSR)
+            .call("open")
+            .at_with(|| self.path.join(name).display().to_string())?;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let written = rustix::io::write(&file, rest)
+                .call("write")
+                .at_with(|| self.path.join(name).display().to_string())?;
+            rest = rest.get(written..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file = match rustix::fs::openat(&self.dir, name, flags, Mode::empty()) {
+            Ok(file) => file,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(e) => return Err(Error::sys("open", e.raw_os_error()).at(self.path.join(name).display().to_string())),
+        };
+        let mut bytes = vec![0; 8192];
+        let mut length = 0;
+        loop {
+            match rustix::io::read(&file, bytes.get_mut(length..).unwrap_or_default()).call("read")? {
+                0 => break,
+                got => length += got,
+            }
+            if length == bytes.len() {
+                bytes.resize(length * 2, 0);
+            }
+        }
+        bytes.truncate(length);
+        Ok(Some(bytes))
+    }
+
+    /// Makes the start gate and the status page; both ends of the gate come back in one descriptor.
+    pub fn make_gate(&self) -> Result<(OwnedFd, OwnedFd)> {
+        rustix::fs::mknodat(&self.dir, START_FIFO, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)
+            .call("mkfifo")
+            .at(START_FIFO)?;
+        let rw = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        // O_RDWR: a reader alone would see end-of-file at once, and it keeps the open from blocking.
+        let fifo = rustix::fs::openat(&self.dir, START_FIFO, rw, Mode::empty()).call("open").at(START_FIFO)?;
+        let page = rustix::fs::openat(&self.dir, STATUS_PAGE, rw | OFlags::CREATE, Mode::RUSR | Mode::WUSR)
+            .call("open")
+            .at(STATUS_PAGE)?;
+        rustix::fs::ftruncate(&page, crate::sys::last_stage::layout::PAGE_SIZE as u64)
+            .call("ftruncate")
+            .at(STATUS_PAGE)?;
+        Ok((fifo, page))
+    }
+
+    /// The writing end of the start gate. `Ok(None)`: no gate, or nobody waits at it.
+    pub fn open_gate(&self) -> Result<Option<OwnedFd>> {
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        match rustix::fs::openat(&self.dir, START_FIFO, flags, Mode::empty()) {
+            Ok(fifo) => Ok(Some(fifo)),
+            Err(Errno::NOENT | Errno::NXIO) => Ok(None),
+            Err(e) => Err(Error::sys("open", e.raw_os_error()).at(START_FIFO)),
+        }
+    }
+
+    pub fn open_page(&self) -> Result<OwnedFd> {
+        rustix::fs::openat(&self.dir, STATUS_PAGE, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .call("open")
+            .at(STATUS_PAGE)
+    }
+
+    /// The gate is passed: the container is no longer "created".
+    pub fn remove_gate(&self) -> Result<()> {
+        match rustix::fs::unlinkat(&self.dir, START_FIFO, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(e) => Err(Error::sys("unlink", e.raw_os_error()).at(START_FIFO)),
+        }
+    }
+
+    pub fn dir(&self) -> rustix::fd::BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_claimed_once_and_freed_by_remove() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::create(&dir.path().join("deep/root")).unwrap();
+        let entry = root.claim("a").unwrap();
+        assert_eq!(root.claim("a").unwrap_err().to_string(), "container with given ID already exists");
+        entry.write("config.json", b"{}").unwrap();
+        entry.make_gate().unwrap();
+        assert_eq!(root.ids().unwrap(), ["a"]);
+        root.remove(&entry).unwrap();
+        assert_eq!(root.entry("a").unwrap_err().kind(), Kind::NoContainer);
+        assert!(root.ids().unwrap().is_empty());
+        assert!(std::fs::read_dir(dir.path().join("deep/root")).unwrap().next().is_none());
+    }
+
+    #[test]
+    fn nobody_at_the_gate_is_no_gate() {
+        let dir = tempfile::tempdir().unwrap();
+        let entry = Root::create(dir.path()).unwrap().claim("a").unwrap();
+        let (fifo, _page) = entry.make_gate().unwrap();
+        assert!(entry.open_gate().unwrap().is_some());
+        drop(fifo);
+        assert!(entry.open_gate().unwrap().is_none());
+    }
+}
