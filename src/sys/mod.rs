@@ -7,3 +7,4 @@ pub mod last_stage;
 pub mod ns;
 pub mod process;
 pub mod socket;
+pub mod spawn;

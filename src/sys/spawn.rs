@@ -1,0 +1,196 @@
+//! Running another program from any process of the tree: fork-like clone, stdin from a memfd, output
+//! captured, a time limit. std::process::Command is not for children of a raw clone.
+
+use crate::error::{Call, Error, Result};
+use crate::sys::clone::{Clone, clone3};
+use crate::sys::process::{Ended, ended_within, exit_now, kill_child, reset_signals, wait};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::MemfdFlags;
+use std::convert::Infallible;
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// What to run. Strings without NUL.
+#[derive(Debug)]
+pub struct Program<'a> {
+    pub path: &'a str,
+    pub args: &'a [String],
+    /// `NAME=value` entries, exactly these.
+    pub env: &'a [String],
+    /// All of its standard input.
+    pub stdin: &'a [u8],
+    /// Working directory; None = ours.
+    pub cwd: Option<&'a CStr>,
+    pub timeout: Option<Duration>,
+}
+
+#[derive(Debug)]
+pub enum Outcome {
+    /// How it ended, and the first kilobytes that it wrote to stdout and stderr.
+    Ended(Ended, String),
+    /// Killed after `timeout`.
+    TimedOut,
+    /// execve failed with this errno.
+    NotStarted(i32),
+}
+
+/// As much output as an error message can carry; the rest is read and dropped.
+const KEPT_OUTPUT: usize = 4096;
+
+/// Runs `program` to its end. A daemon it leaves behind may keep the output open: only the program's own
+/// end is waited for.
+pub fn run(program: &Program) -> Result<Outcome> {
+    let path = cstring(program.path)?;
+    let args = cstrings(program.args)?;
+    let env = cstrings(program.env)?;
+    let input = rustix::fs::memfd_create(c"stdin", MemfdFlags::CLOEXEC).call("memfd_create")?;
+    rustix::io::pwrite(&input, program.stdin, 0).call("write")?;
+    let (output, output_end) = pipe()?;
+    let (failure, failure_end) = pipe()?;
+    let child = clone3(&Clone::default(), || {
+        let errno = exec(program, &path, &args, &env, [&input, &output_end]);
+        // The pipe closes at execve; an errno in it says that there was none.
+        if rustix::io::write(&failure_end, &errno.to_ne_bytes()).is_err() {}
+        exit_now(127)
+    })?;
+    drop((output_end, failure_end));
+    let mut errno = [0; 4];
+    if rustix::io::read(&failure, &mut errno).call("read")? == errno.len() {
+        wait(child.pidfd.as_fd())?;
+        return Ok(Outcome::NotStarted(i32::from_ne_bytes(errno)));
+    }
+    let deadline = program.timeout.map(|timeout| Instant::now() + timeout);
+    let (text, timed_out) = collect(&output, &child.pidfd, deadline)?;
+    if timed_out {
+        kill_child(child.pidfd.as_fd());
+        wait(child.pidfd.as_fd())?;
+        return Ok(Outcome::TimedOut);
+    }
+    Ok(Outcome::Ended(wait(child.pidfd.as_fd())?, text))
+}
+
+fn pipe() -> Result<(OwnedFd, OwnedFd)> {
+    rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).call("pipe2")
+}
+
+/// In the child: plumbing, then execve. Returns the errno of what failed.
+fn exec(program: &Program, path: &CStr, args: &[CString], env: &[CString], fds: [&OwnedFd; 2]) -> i32 {
+    reset_signals();
+    let [input, output] = fds;
+    for (fd, number) in [(input, 0), (output, 1), (output, 2)] {
+        // SAFETY: plain descriptor numbers; 0–2 are this child's own to replace.
+        if unsafe { libc::dup2(fd.as_raw_fd(), number) } < 0 {
+            return last_errno();
+        }
+    }
+    if let Some(Err(e)) = program.cwd.map(rustix::process::chdir) {
+        return e.raw_os_error();
+    }
+    execve(path, args, env)
+}
+
+/// Replaces this process; returns errno only on failure.
+pub fn execve(path: &CStr, args: &[CString], env: &[CString]) -> i32 {
+    let pointers = |strings: &[CString]| -> Vec<*const libc::c_char> {
+        strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect()
+    };
+    let (argv, envp) = (pointers(args), pointers(env));
+    // SAFETY: null-terminated arrays of live NUL-terminated strings.
+    unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
+    last_errno()
+}
+
+fn collect(output: &OwnedFd, pidfd: &OwnedFd, deadline: Option<Instant>) -> Result<(String, bool)> {
+    let mut kept = Vec::new();
+    let mut open = true;
+    loop {
+        let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        if left.is_some_and(|left| left.is_zero()) {
+            return Ok((String::new(), true));
+        }
+        let timeout = left.and_then(|left| Timespec::try_from(left).ok());
+        let mut polls = vec![PollFd::new(pidfd, PollFlags::IN)];
+        if open {
+            polls.push(PollFd::new(output, PollFlags::IN));
+        }
+        match poll(&mut polls, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(Error::sys("poll", e.raw_os_error())),
+        }
+        let readable = polls.get(1).is_some_and(|output| !output.revents().is_empty());
+        if readable {
+            open = take(output, &mut kept)?;
+        } else if ended_within(pidfd.as_fd(), 0) {
+            return Ok((String::from_utf8_lossy(&kept).trim().to_owned(), false));
+        }
+    }
+}
+
+/// Reads some output; false at its end.
+fn take(output: &OwnedFd, kept: &mut Vec<u8>) -> Result<bool> {
+    let mut buffer = [0; 4096];
+    let got = rustix::io::read(output, &mut buffer).call("read")?;
+    let room = KEPT_OUTPUT.saturating_sub(kept.len());
+    kept.extend_from_slice(buffer.get(..got.min(room)).unwrap_or_default());
+    Ok(got > 0)
+}
+
+fn cstring(text: &str) -> Result<CString> {
+    CString::new(text).map_err(|_| Error::new(format!("{text:?} has a NUL byte")))
+}
+
+pub fn cstrings(texts: &[String]) -> Result<Vec<CString>> {
+    texts.iter().map(|text| cstring(text)).collect()
+}
+
+fn last_errno() -> i32 {
+    std::io::Error::last_os_error().raw_os_error().unwrap_or_default()
+}
+
+/// For closures of [`clone3`]: ends the child with `code`.
+pub fn leave(code: i32) -> Infallible {
+    exit_now(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str, timeout: Option<Duration>) -> Outcome {
+        let args = ["sh".to_owned(), "-c".to_owned(), script.to_owned()];
+        let program = Program {
+            path: "/bin/sh",
+            args: &args,
+            env: &["A=b".to_owned()],
+            stdin: b"{\"x\":1}",
+            cwd: None,
+            timeout,
+        };
+        run(&program).unwrap()
+    }
+
+    #[test]
+    fn stdin_environment_and_output() {
+        match shell("cat; echo $A; exit 3", None) {
+            Outcome::Ended(Ended::Exited(3), text) => assert_eq!(text, "{\"x\":1}b"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_time_limit_and_a_daemon_left_behind() {
+        let limit = Some(Duration::from_millis(100));
+        assert!(matches!(shell("sleep 20", limit), Outcome::TimedOut));
+        let start = Instant::now();
+        assert!(matches!(shell("sleep 5 & exit 0", None), Outcome::Ended(Ended::Exited(0), _)));
+        assert!(start.elapsed() < Duration::from_secs(3));
+    }
+
+    #[test]
+    fn a_program_that_is_not_there() {
+        let program =
+            Program { path: "/nowhere", args: &[], env: &[], stdin: b"", cwd: None, timeout: None };
+        assert!(matches!(run(&program).unwrap(), Outcome::NotStarted(libc::ENOENT)));
+    }
+}
