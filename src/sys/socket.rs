@@ -69,9 +69,8 @@ fn connect(path: &Path, kind: SocketType) -> Result<OwnedFd> {
 /// Makes a SOCK_DGRAM socket bound to the new name `path`, which may have any length as long as its last
 /// component has at most 80 bytes. An existing name is an error (EADDRINUSE), never replaced.
 pub fn bind_datagram(path: &Path) -> Result<OwnedFd> {
-    let socket =
-        rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
-            .call("socket")?;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
+        .call("socket")?;
     let (short, _directory) = below_handle(path)?;
     let address = SocketAddrUnix::new(&short).call("bind").at_with(|| path.display().to_string())?;
     rustix::net::bind(&socket, &address).call("bind").at_with(|| path.display().to_string())?;
