@@ -113,7 +113,11 @@ impl fmt::Display for Error {
         for phrase in self.doing.iter().rev() {
             write!(f, "{phrase}: ")?;
         }
-        if self.what.is_empty() { f.write_str(&errno_text(self.errno))? } else { f.write_str(&self.what)? }
+        if self.what.is_empty() {
+            f.write_str(&errno_text(self.errno))?
+        } else {
+            f.write_str(&self.what)?
+        }
         match (&self.place, self.call) {
             (Some(place), Some(call)) => write!(f, " ({place}, {call})")?,
             (Some(place), None) => write!(f, " ({place})")?,
@@ -208,7 +212,10 @@ mod tests {
             Error::field("process.cwd", "is not absolute"),
             Error::field("root.path", "is empty"),
         ]);
-        assert_eq!(e.map(|e| e.to_string()), Some("process.cwd: is not absolute; root.path: is empty".into()));
+        assert_eq!(
+            e.map(|e| e.to_string()),
+            Some("process.cwd: is not absolute; root.path: is empty".into())
+        );
         assert!(Error::joined(vec![]).is_none());
     }
 

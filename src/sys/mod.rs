@@ -8,3 +8,7 @@ pub mod ns;
 pub mod process;
 pub mod socket;
 pub mod spawn;
+pub mod mount;
+pub mod path;
+pub mod procfs;
+pub mod tree;

@@ -1,0 +1,178 @@
+//! The mount calls, named as the system calls, on descriptors only.
+//!
+//! Used by the runtime (trees opened before the clone) and by init inside its own mount namespace. Nothing here
+//! decides anything: the two-way choice between the descriptor calls (Linux 5.2, mount_setattr 5.12) and
+//! mount(2) lives in `sys::tree`. mount(2) wants a path where the new calls take a descriptor; the only path
+//! ever given to it is `self/fd/N` below our own procfs (`sys::procfs`), never a name inside the container.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::CWD;
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
+
+use crate::error::{Call, Error, Result};
+
+/// What mount_setattr(2) changes: MOUNT_ATTR_* to set and to clear, one MS_* propagation value or 0, and for an
+/// idmapped mount the user namespace whose maps translate the ids.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Attr<'a> {
+    pub set: u64,
+    pub clear: u64,
+    pub propagation: u64,
+    pub userns: Option<BorrowedFd<'a>>,
+}
+
+/// `struct mount_attr`, linux/mount.h, MOUNT_ATTR_SIZE_VER0.
+#[repr(C)]
+struct MountAttr {
+    attr_set: u64,
+    attr_clr: u64,
+    propagation: u64,
+    userns_fd: u64,
+}
+
+const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
+const AT_RECURSIVE: libc::c_int = 0x8000;
+
+/// Whether an errno may mean "this kernel, or a seccomp profile around us, does not have the call": profiles
+/// written before the call existed answer EPERM.
+pub fn is_missing(errno: i32) -> bool {
+    errno == libc::ENOSYS || errno == libc::EPERM
+}
+
+/// fsopen(2): a file system context for `fs_type`.
+pub fn fsopen(fs_type: &str) -> Result<OwnedFd> {
+    rustix::mount::fsopen(fs_type, FsOpenFlags::FSOPEN_CLOEXEC).call("fsopen")
+}
+
+/// fsconfig(2) FSCONFIG_SET_STRING; the kernel takes at most 255 bytes of value.
+pub fn fsconfig_string(context: BorrowedFd<'_>, key: &str, value: &str) -> Result<()> {
+    rustix::mount::fsconfig_set_string(context, key, value).call("fsconfig")
+}
+
+/// fsconfig(2) FSCONFIG_SET_FLAG.
+pub fn fsconfig_flag(context: BorrowedFd<'_>, key: &str) -> Result<()> {
+    rustix::mount::fsconfig_set_flag(context, key).call("fsconfig")
+}
+
+/// fsconfig(2) FSCONFIG_CMD_CREATE.
+pub fn fsconfig_create(context: BorrowedFd<'_>) -> Result<()> {
+    rustix::mount::fsconfig_create(context).call("fsconfig")
+}
+
+/// The sentences the file system left in its context (`e overlay: …`): read(2) gives one a call. Without them
+/// the cause of an EINVAL is known only to the kernel log.
+pub fn context_messages(context: BorrowedFd<'_>) -> Option<String> {
+    let mut all: Vec<String> = Vec::new();
+    let mut buffer = [0u8; 512];
+    while all.len() < 4 {
+        match rustix::io::read(context, &mut buffer) {
+            Ok(n) if n > 2 => {
+                let text = String::from_utf8_lossy(buffer.get(2..n).unwrap_or_default()).trim().to_string();
+                all.push(text);
+            }
+            _ => break,
+        }
+    }
+    (!all.is_empty()).then(|| all.join(", "))
+}
+
+/// fsmount(2) with MOUNT_ATTR_* from birth: the mount is never visible without them.
+pub fn fsmount(context: BorrowedFd<'_>, attr: u64) -> Result<OwnedFd> {
+    let attr = MountAttrFlags::from_bits_retain(u32::try_from(attr).unwrap_or(u32::MAX));
+    rustix::mount::fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attr).call("fsmount")
+}
+
+/// open_tree(2) with OPEN_TREE_CLONE: a detached copy of the mount at `dir`/`path` (`""` = `dir` itself).
+pub fn open_tree_clone(dir: BorrowedFd<'_>, path: &CStr, recursive: bool) -> Result<OwnedFd> {
+    let mut flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_NO_AUTOMOUNT;
+    if path.is_empty() {
+        flags |= OpenTreeFlags::AT_EMPTY_PATH;
+    }
+    if recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    rustix::mount::open_tree(dir, path, flags).call("open_tree")
+}
+
+/// move_mount(2) from descriptor to descriptor: the target is what was looked up, whatever its name means now.
+pub fn move_mount(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<()> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    rustix::mount::move_mount(tree, c"", target, c"", flags).call("move_mount")
+}
+
+/// mount_setattr(2) on the mount `fd` is the root of.
+pub fn mount_setattr(fd: BorrowedFd<'_>, recursive: bool, attr: Attr<'_>) -> Result<()> {
+    let idmap = attr.userns.map_or((0, 0), |fd| (MOUNT_ATTR_IDMAP, fd.as_raw_fd().unsigned_abs().into()));
+    let raw = MountAttr {
+        attr_set: attr.set | idmap.0,
+        attr_clr: attr.clear,
+        propagation: attr.propagation,
+        userns_fd: idmap.1,
+    };
+    let flags = libc::AT_EMPTY_PATH | if recursive { AT_RECURSIVE } else { 0 };
+    // SAFETY: the path is a static NUL-terminated string, `raw` is fully initialised, lives across the call and
+    // is exactly the size given; the kernel only reads both.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            fd.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw const raw,
+            size_of::<MountAttr>(),
+        )
+    };
+    if answer == 0 { Ok(()) } else { Err(Error::sys("mount_setattr", last_errno())) }
+}
+
+/// mount(2) with every argument as the kernel takes it. Paths are `self/fd/N` or `/` or `.`.
+pub fn mount(
+    source: Option<&CStr>,
+    target: &CStr,
+    fs_type: Option<&CStr>,
+    flags: u64,
+    data: Option<&CStr>,
+) -> Result<()> {
+    let pointer = |text: Option<&CStr>| text.map_or(std::ptr::null(), CStr::as_ptr);
+    // SAFETY: each pointer is null or a NUL-terminated string borrowed for the whole call; the kernel copies at
+    // most a page from `data`, which is a string for every file system but a few that read no further than NUL.
+    let answer = unsafe {
+        libc::mount(pointer(source), target.as_ptr(), pointer(fs_type), flags, pointer(data).cast())
+    };
+    if answer == 0 { Ok(()) } else { Err(Error::sys("mount", last_errno())) }
+}
+
+/// umount2(2) with MNT_DETACH of a path that is `.` or `self/fd/N`.
+pub fn umount_detach(target: &CStr) -> Result<()> {
+    rustix::mount::unmount(target, UnmountFlags::DETACH).call("umount2")
+}
+
+/// pivot_root(2) with both arguments `.`: the old root ends up on top of the new one (pivot_root(2), NOTES).
+pub fn pivot_root_here() -> Result<()> {
+    rustix::process::pivot_root(c".", c".").call("pivot_root")
+}
+
+/// statfs(2)'s magic number and ST_* flags of the mount behind `fd`; an O_PATH descriptor will do.
+pub fn fstatfs(fd: BorrowedFd<'_>) -> Result<(u64, u64)> {
+    let stat = rustix::fs::fstatfs(fd).call("fstatfs")?;
+    // The kernel's fields are signed longs whose bits are meant as they are.
+    Ok((stat.f_type.cast_unsigned() as u64 & 0xffff_ffff, stat.f_flags.cast_unsigned() as u64))
+}
+
+/// A detached clone of the tree at an absolute path of this process's own mount namespace. Sources of binds are
+/// trusted, so links in them are followed.
+pub fn open_tree_of_path(path: &CStr, recursive: bool) -> Result<OwnedFd> {
+    open_tree_clone(CWD, path, recursive)
+}
+
+/// `self/fd/N`: the name of a descriptor relative to a procfs root.
+pub fn fd_name(fd: impl AsFd) -> Result<CString> {
+    CString::new(format!("self/fd/{}", fd.as_fd().as_raw_fd())).map_err(|_| Error::new("a NUL in a name"))
+}
+
+fn last_errno() -> i32 {
+    std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
+}
