@@ -1,0 +1,184 @@
+//! The rules of the `linux` section apart from namespaces and resources, and the clear refusal of what this
+//! version does not do yet. Pure.
+
+use super::super::field::Field;
+use super::super::sysctl;
+use super::namespaces::word;
+use super::{Problems, has_nul, namespace};
+use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceType, LinuxSeccomp, LinuxSeccompAction};
+use std::path::Path;
+
+pub(super) fn check(linux: &Linux, problems: &mut Problems) {
+    not_supported_yet(linux, problems);
+    sysctls(linux, problems);
+    for (i, device) in linux.devices().iter().flatten().enumerate() {
+        check_device(i, device, linux.devices().as_deref().unwrap_or_default(), problems);
+    }
+    for (field, paths) in
+        [("linux.maskedPaths", linux.masked_paths()), ("linux.readonlyPaths", linux.readonly_paths())]
+    {
+        for (i, path) in paths.iter().flatten().enumerate() {
+            if !path.starts_with('/') {
+                problems.add(Field::new(field).item(i), format_args!("{path:?} is not an absolute path"));
+            } else if path.contains('\0') {
+                problems.add(Field::new(field).item(i), "holds a NUL byte");
+            }
+        }
+    }
+    if let Some(word) = linux.rootfs_propagation().as_deref() {
+        // The r-forms are not in the specification; runc and its callers have them.
+        let known = ["shared", "slave", "private", "unbindable"];
+        if !known.contains(&word) && !known.contains(&word.strip_prefix('r').unwrap_or(word)) {
+            problems.add("linux.rootfsPropagation", format_args!("unknown value {word:?}"));
+        }
+    }
+    if linux.cgroups_path().as_ref().is_some_and(|path| has_nul(path)) {
+        problems.add("linux.cgroupsPath", "holds a NUL byte");
+    }
+    if linux.mount_label().as_ref().is_some_and(|label| label.contains('\0')) {
+        problems.add("linux.mountLabel", "holds a NUL byte");
+    }
+    if let Some(seccomp) = linux.seccomp() {
+        check_seccomp(seccomp, problems);
+    }
+}
+
+pub(super) fn warnings(linux: &Linux, warnings: &mut Vec<String>) {
+    if linux.personality().as_ref().is_some_and(|p| p.flags().as_ref().is_some_and(|flags| !flags.is_empty())) {
+        warnings.push("linux.personality.flags: none is defined, ignored".to_owned());
+    }
+    let memory = linux.resources().as_ref().and_then(|resources| *resources.memory());
+    #[allow(deprecated)]
+    let kernel = memory.and_then(|memory| memory.kernel());
+    let limits = [("kernel", kernel), ("kernelTCP", memory.and_then(|memory| memory.kernel_tcp()))];
+    for (member, limit) in limits {
+        if limit.is_some_and(|limit| limit != 0) {
+            warnings.push(format!("linux.resources.memory.{member}: the kernel has no such limit any more, ignored"));
+        }
+    }
+}
+
+/// To leave one of these out silently would give less than was asked for.
+fn not_supported_yet(linux: &Linux, problems: &mut Problems) {
+    let given = [
+        ("linux.intelRdt", linux.intel_rdt().is_some()),
+        ("linux.netDevices", linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty())),
+        ("linux.memoryPolicy", linux.memory_policy().is_some()),
+    ];
+    for (field, _) in given.iter().filter(|(_, given)| *given) {
+        problems.add(field, "not supported yet");
+    }
+}
+
+fn sysctls(linux: &Linux, problems: &mut Problems) {
+    let mut keys: Vec<_> = linux.sysctl().iter().flatten().map(|(key, _)| key).collect();
+    keys.sort_unstable();
+    for key in keys {
+        let field = Field::new("linux.sysctl").key(key);
+        let Some(path) = sysctl::path(key) else {
+            problems.add(field, "is not the name of a setting");
+            continue;
+        };
+        match sysctl::namespace(&path) {
+            _ if path == "kernel/hostname" => problems.add(field, "the hostname is set by the field hostname"),
+            None => problems.add(field, "not in a separate kernel namespace"),
+            Some(kind) if namespace(Some(linux), kind).is_none() => {
+                let kind = word(kind);
+                problems.add(field, format_args!("not in a separate kernel namespace: needs a {kind} namespace"));
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+/// Major numbers have 12 bits in the kernel, minor numbers 20 (MINORBITS).
+const MAJOR_MAX: i64 = 0xfff;
+const MINOR_MAX: i64 = 0xf_ffff;
+
+fn check_device(i: usize, device: &LinuxDevice, all: &[LinuxDevice], problems: &mut Problems) {
+    let field = Field::new("linux.devices").item(i);
+    let path = device.path();
+    if !path.is_absolute() {
+        problems.add(field.member("path"), format_args!("{path:?} is not an absolute path"));
+    } else if has_nul(path) {
+        problems.add(field.member("path"), "holds a NUL byte");
+    } else if path == Path::new("/") {
+        problems.add(field.member("path"), "is the root itself");
+    }
+    if device.typ() == LinuxDeviceType::A {
+        problems.add(field.member("type"), "\"a\" is no type of a node: c, u, b or p");
+    }
+    if device.typ() != LinuxDeviceType::P {
+        for (member, number, max) in [("major", device.major(), MAJOR_MAX), ("minor", device.minor(), MINOR_MAX)] {
+            if !(0..=max).contains(&number) {
+                problems.add(field.member(member), format_args!("{number} is not between 0 and {max}"));
+            }
+        }
+    }
+    // The same node twice does no harm, and callers merge their lists without looking.
+    let identity = |device: &LinuxDevice| (kind_of_node(device.typ()), device.major(), device.minor());
+    let twice = all[..i].iter().any(|other| other.path() == path && identity(other) != identity(device));
+    if twice {
+        problems.add(field.member("path"), format_args!("{path:?} is listed twice as different devices"));
+    }
+}
+
+fn kind_of_node(kind: LinuxDeviceType) -> char {
+    match kind {
+        LinuxDeviceType::A => 'a',
+        LinuxDeviceType::B => 'b',
+        LinuxDeviceType::C | LinuxDeviceType::U => 'c',
+        LinuxDeviceType::P => 'p',
+    }
+}
+
+/// seccomp(2): the errno is cut at MAX_ERRNO, the datum of a trace has 16 bits.
+const ERRNO_MAX: u32 = 4095;
+const TRACE_MAX: u32 = 0xffff;
+
+/// The structure of the profile; what the rules mean together is worked out by the compiler.
+fn check_seccomp(seccomp: &LinuxSeccomp, problems: &mut Problems) {
+    let field = Field::new("linux.seccomp");
+    let default = seccomp.default_action();
+    errno(default, seccomp.default_errno_ret(), &field.member("defaultErrnoRet"), problems);
+    if default == LinuxSeccompAction::ScmpActNotify {
+        problems.add(field.member("defaultAction"), "SCMP_ACT_NOTIFY cannot be the default");
+    }
+    if seccomp.listener_metadata().is_some() && seccomp.listener_path().is_none() {
+        problems.add(field.member("listenerMetadata"), "needs a listenerPath");
+    }
+    let mut notifies = false;
+    for (i, rule) in seccomp.syscalls().iter().flatten().enumerate() {
+        let field = field.member("syscalls").item(i);
+        if rule.names().is_empty() {
+            problems.add(field.member("names"), "must hold at least one entry");
+        }
+        errno(rule.action(), rule.errno_ret(), &field.member("errnoRet"), problems);
+        if rule.action() == LinuxSeccompAction::ScmpActNotify {
+            notifies = true;
+            // The number of the listener is reported through a write.
+            if rule.names().iter().any(|name| name == "write") {
+                problems.add(field.member("action"), "SCMP_ACT_NOTIFY cannot be used for the write syscall");
+            }
+        }
+        for (j, arg) in rule.args().iter().flatten().enumerate().filter(|(_, arg)| arg.index() > 5) {
+            let field = field.member("args").item(j).member("index");
+            problems.add(field, format_args!("{} is not between 0 and 5", arg.index()));
+        }
+    }
+    if notifies && seccomp.listener_path().is_none() {
+        problems.add(field.member("listenerPath"), "is missing, SCMP_ACT_NOTIFY needs it");
+    }
+}
+
+fn errno(action: LinuxSeccompAction, errno: Option<u32>, field: &Field, problems: &mut Problems) {
+    let Some(errno) = errno else { return };
+    let max = match action {
+        LinuxSeccompAction::ScmpActErrno => ERRNO_MAX,
+        LinuxSeccompAction::ScmpActTrace => TRACE_MAX,
+        other => return problems.add(field, format_args!("has no meaning with {other}")),
+    };
+    if errno > max {
+        problems.add(field, format_args!("{errno} is above {max}"));
+    }
+}
