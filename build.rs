@@ -10,6 +10,8 @@ const SOURCES: &str = "src/sys/last_stage";
 fn main() {
     println!("cargo:rerun-if-changed={SOURCES}");
     println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=.git/logs/HEAD");
+    println!("cargo:rustc-env=ORLOP_COMMIT={}", commit());
     let out = PathBuf::from(variable("OUT_DIR"));
     let elf = out.join("last_stage.elf");
     let script = Path::new(SOURCES).join("program.ld");
@@ -30,6 +32,15 @@ fn main() {
     }
     let elf = fs::read(&elf).expect("read the linked last stage");
     fs::write(out.join("last_stage.bin"), text_segment(&elf)).expect("write the flat image");
+}
+
+/// The commit that is built; a source archive has none.
+fn commit() -> String {
+    let output = Command::new("git").args(["rev-parse", "--short=12", "HEAD"]).output();
+    match output {
+        Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+        _ => "unknown".to_owned(),
+    }
 }
 
 fn variable(name: &str) -> String {

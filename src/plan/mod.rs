@@ -1,13 +1,262 @@
-//! The plan: what `create` is going to do, as one plain value. PURE: nothing here touches the system.
+//! The plan: what `create` is going to do, as one plain value. PURE: nothing here touches the system, so
+//! that a plan can be printed (`orlop explain`), compared in tests, and carried out by children that
+//! never see config.json.
 
 pub mod capabilities;
 pub mod cgroup;
+pub mod environment;
+pub mod explain;
+pub mod facts;
+pub mod fds;
 pub mod hooks;
 pub mod ids;
 pub mod namespaces;
-pub mod environment;
-pub mod fds;
 pub mod process;
 pub mod rootfs;
 pub mod scheduling;
 pub mod seccomp;
+
+use crate::error::{Error, Result};
+use crate::spec::Bundle;
+use cgroup::{CgroupPlan, Driver};
+use facts::HostFacts;
+use hooks::HooksPlan;
+use ids::IdMaps;
+use namespaces::{Namespaces, NsKind, Tree};
+use process::ProcessPlan;
+use rootfs::{MountNamespace, RootfsPlan, View};
+use seccomp::SeccompPlan;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// What the operator asked for on the command line.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Options {
+    pub id: String,
+    pub no_pivot: bool,
+    pub no_new_keyring: bool,
+    pub preserve_fds: u32,
+    pub driver: Driver,
+    /// `--rootless`; None = auto.
+    pub rootless: Option<bool>,
+}
+
+/// Everything that `create` does. Decided at run time, because no plan can know it: whether a bind source
+/// is a file or a directory, links inside the rootfs, mount flags locked by an outer namespace, pids, HOME
+/// and where args[0] lies.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CreatePlan {
+    pub id: String,
+    pub bundle: PathBuf,
+    pub tree: Tree,
+    pub namespaces: Namespaces,
+    pub ids: Option<IdMaps>,
+    pub cgroup: CgroupPlan,
+    pub rootfs: RootfsPlan,
+    /// A new network namespace: its loopback is brought up.
+    pub loopback_up: bool,
+    pub hostname: Option<String>,
+    pub domainname: Option<String>,
+    pub sysctl: Vec<Sysctl>,
+    pub process: Option<ProcessPlan>,
+    pub seccomp: Option<SeccompPlan>,
+    pub hooks: HooksPlan,
+    pub annotations: BTreeMap<String, String>,
+    /// Init hides from its peers from the first line on; without host privilege it must wait until its
+    /// id maps are written.
+    pub hide_early: bool,
+    pub rootless: bool,
+    pub last_cap: u32,
+    /// Said once, by the command, when it succeeds.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Sysctl {
+    /// Path below /proc/sys.
+    pub path: String,
+    pub value: String,
+    pub field: String,
+}
+
+/// Plans the creation of one container: reads like the table of contents of `container::create`.
+pub fn create(bundle: &Bundle, options: &Options, facts: &HostFacts) -> Result<CreatePlan> {
+    if let Some(problems) = Error::joined(crate::spec::validate(bundle)) {
+        return Err(problems);
+    }
+    let spec = &bundle.spec;
+    let linux = spec.linux().as_ref();
+    let mut warnings = bundle.warnings.clone();
+    let rootless = options.rootless.unwrap_or(facts.euid != 0 || facts.in_user_namespace);
+
+    let listed = linux.and_then(|l| l.namespaces().as_deref()).unwrap_or_default();
+    let namespaces = namespaces::plan(listed, linux.and_then(|l| l.time_offsets().as_ref()))?;
+    let ids = id_maps(bundle, &namespaces, facts)?;
+    let cgroup = cgroups(bundle, options, facts, &namespaces, ids.as_ref(), rootless, &mut warnings)?;
+    let userns = namespaces.has(NsKind::User);
+    let process_options = process::Options {
+        id: options.id.clone(),
+        preserve_fds: options.preserve_fds,
+        listen_fds: facts.listen_fds,
+        notify_socket: facts.notify_socket.clone(),
+        no_new_keyring: options.no_new_keyring,
+        userns,
+        setgroups_denied: ids.as_ref().is_some_and(|ids| ids.deny_setgroups),
+        grantable: if userns { u64::MAX } else { facts.grantable },
+    };
+    let process = process::plan(spec, &bundle.mended.scheduler_flags, &process_options, &mut warnings)?;
+    let rootfs = rootfs::plan(bundle, &view(bundle, options, &namespaces, &cgroup, rootless), &mut warnings)?;
+    let seccomp = match linux.and_then(|l| l.seccomp().as_ref()) {
+        Some(profile) => seccomp::plan(profile, seccomp::Arch::native(), &mut warnings)?,
+        None => None,
+    };
+    let annotations = spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect();
+    Ok(CreatePlan {
+        id: options.id.clone(),
+        bundle: bundle.dir.clone(),
+        tree: namespaces::topology(&namespaces),
+        loopback_up: namespaces.creates(NsKind::Network),
+        namespaces,
+        ids,
+        cgroup,
+        rootfs,
+        hostname: spec.hostname().clone().filter(|name| !name.is_empty()),
+        domainname: spec.domainname().clone().filter(|name| !name.is_empty()),
+        sysctl: sysctls(bundle),
+        process,
+        seccomp,
+        hooks: hooks::plan(spec.hooks().as_ref()),
+        annotations,
+        hide_early: facts.euid == 0 && !facts.in_user_namespace,
+        rootless,
+        last_cap: facts.last_cap,
+        warnings,
+    })
+}
+
+/// Mappings of a new user namespace; those of a joined one are only checked by the validator.
+fn id_maps(bundle: &Bundle, namespaces: &Namespaces, facts: &HostFacts) -> Result<Option<IdMaps>> {
+    if !namespaces.creates(NsKind::User) {
+        return Ok(None);
+    }
+    const CAP_SETGID: u64 = 1 << 6;
+    const CAP_SETUID: u64 = 1 << 7;
+    let privileged = facts.grantable & CAP_SETUID != 0 && facts.grantable & CAP_SETGID != 0;
+    let linux = bundle.spec.linux().as_ref();
+    let uid = linux.and_then(|l| l.uid_mappings().as_deref()).unwrap_or_default();
+    let gid = linux.and_then(|l| l.gid_mappings().as_deref()).unwrap_or_default();
+    ids::plan(uid, gid, privileged, facts.euid, facts.egid).map(Some)
+}
+
+fn cgroups(
+    bundle: &Bundle,
+    options: &Options,
+    facts: &HostFacts,
+    namespaces: &Namespaces,
+    ids: Option<&IdMaps>,
+    rootless: bool,
+    warnings: &mut Vec<String>,
+) -> Result<CgroupPlan> {
+    let linux = bundle.spec.linux().as_ref();
+    let path = linux.and_then(|l| l.cgroups_path().as_ref()).map(|path| path.to_string_lossy());
+    let uid = bundle.spec.process().as_ref().map_or(0, |process| process.user().uid());
+    let host_uid = match ids {
+        Some(ids) => ids::to_host(&ids.uid, uid),
+        None => Some(uid),
+    };
+    let wanted = cgroup::Wanted {
+        id: &options.id,
+        cgroups_path: path.as_deref(),
+        driver: options.driver,
+        resources: linux.and_then(|l| l.resources().as_ref()),
+        pids_limit: bundle.mended.pids_limit,
+        hugepage_limits: &bundle.mended.hugepage_limits,
+        devices: linux.and_then(|l| l.devices().as_deref()).unwrap_or_default(),
+        cgroupns: namespaces.creates(NsKind::Cgroup),
+        rootless,
+        delegate_uid: host_uid.filter(|_| has_writable_cgroup_mount(bundle)),
+    };
+    cgroup::plan(&wanted, &facts.cgroups, warnings)
+}
+
+/// A rw `cgroup` mount at /sys/fs/cgroup: the payload is meant to manage its own tree.
+fn has_writable_cgroup_mount(bundle: &Bundle) -> bool {
+    bundle.spec.mounts().iter().flatten().any(|mount| {
+        mount.typ().as_deref() == Some("cgroup")
+            && mount.destination().as_os_str() == "/sys/fs/cgroup"
+            && !mount.options().iter().flatten().any(|option| option == "ro")
+    })
+}
+
+fn view<'a>(
+    bundle: &'a Bundle,
+    options: &Options,
+    namespaces: &Namespaces,
+    cgroup: &'a CgroupPlan,
+    rootless: bool,
+) -> View<'a> {
+    View {
+        mount_ns: if namespaces.creates(NsKind::Mount) {
+            MountNamespace::New
+        } else if namespaces.joins(NsKind::Mount).is_some() {
+            MountNamespace::Joined
+        } else {
+            MountNamespace::None
+        },
+        userns: namespaces.has(NsKind::User),
+        new_userns: namespaces.creates(NsKind::User),
+        own_pid_ns: namespaces.has(NsKind::Pid),
+        own_net_ns: namespaces.has(NsKind::Network),
+        own_ipc_ns: namespaces.has(NsKind::Ipc),
+        cgroupns: namespaces.has(NsKind::Cgroup),
+        rootless,
+        no_pivot: options.no_pivot,
+        mount_label: bundle.spec.linux().as_ref().and_then(|l| l.mount_label().clone()),
+        cgroups: &cgroup.hierarchies,
+        layout: cgroup.layout,
+    }
+}
+
+/// Both separators are allowed: `net.ipv4.ip_forward` and `net/ipv4/conf/eth0.1/forwarding`
+/// (sysctl.d(5): the first separator decides).
+fn sysctls(bundle: &Bundle) -> Vec<Sysctl> {
+    let wanted = bundle.spec.linux().as_ref().and_then(|l| l.sysctl().as_ref());
+    let mut sysctls: Vec<Sysctl> = wanted
+        .into_iter()
+        .flatten()
+        .map(|(name, value)| Sysctl {
+            path: sysctl_path(name),
+            value: value.clone(),
+            field: format!("linux.sysctl.{name}"),
+        })
+        .collect();
+    sysctls.sort_by(|a, b| a.path.cmp(&b.path));
+    sysctls
+}
+
+fn sysctl_path(name: &str) -> String {
+    match name.find(['.', '/']) {
+        Some(at) if name.get(at..=at) == Some(".") => name
+            .chars()
+            .map(|c| match c {
+                '.' => '/',
+                '/' => '.',
+                other => other,
+            })
+            .collect(),
+        _ => name.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sysctl_path;
+
+    #[test]
+    fn the_first_separator_decides() {
+        assert_eq!(sysctl_path("net.ipv4.conf.eth0/1.x"), "net/ipv4/conf/eth0.1/x");
+        assert_eq!(sysctl_path("net/ipv4/conf/eno2.100/x"), "net/ipv4/conf/eno2.100/x");
+    }
+}

@@ -4,6 +4,7 @@
 
 pub mod clone;
 pub mod last_stage;
+pub mod net;
 pub mod ns;
 pub mod process;
 pub mod socket;

@@ -156,3 +156,33 @@ pub fn kill_child(pidfd: BorrowedFd) {
 fn last(call: &'static str) -> Error {
     Error::sys(call, std::io::Error::last_os_error().raw_os_error().unwrap_or_default())
 }
+
+/// In a child of clone3: closes a descriptor whose owner lives in the parent's frames, which never return
+/// here.
+pub fn close_inherited(fd: BorrowedFd) {
+    // SAFETY: the owning value belongs to frames below the clone; the child leaves by exec or _exit, so
+    // nobody uses or closes this number again.
+    unsafe { libc::close(fd.as_raw_fd()) };
+}
+
+/// Lets a descriptor survive execve; -1 (none) is fine.
+pub fn keep_on_exec(fd: i32) -> Result<()> {
+    if fd < 0 {
+        return Ok(());
+    }
+    // SAFETY: plain numbers.
+    if unsafe { libc::fcntl(fd, libc::F_SETFD, 0) } == 0 { Ok(()) } else { Err(last("fcntl(F_SETFD)")) }
+}
+
+/// How a dead child ended, without reaping it.
+pub fn peek(pidfd: BorrowedFd) -> Option<Ended> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+    let status = rustix::process::waitid(rustix::process::WaitId::PidFd(pidfd), options);
+    status.ok().flatten().as_ref().map(ended)
+}
+
+/// SIG_IGN for `signal`; [`reset_signals`] takes it back in every child.
+pub fn ignore(signal: i32) -> Result<()> {
+    // SAFETY: SIG_IGN installs no handler code.
+    if unsafe { libc::signal(signal, libc::SIG_IGN) } == libc::SIG_ERR { Err(last("signal")) } else { Ok(()) }
+}

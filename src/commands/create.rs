@@ -1,0 +1,141 @@
+//! `create`: a bundle becomes a container waiting at its start gate.
+
+use super::{Context, Outcome, absolute, write_pid_file};
+use crate::container::create::{self, Created, Request};
+use crate::container::delete;
+use crate::error::{Doing, Error, Result};
+use crate::plan::{self, CreatePlan, Options};
+use crate::spec::{self, Bundle};
+use crate::state::Root;
+use anyhow::Context as _;
+use clap::Parser;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+/// Options that `create` and `run` share.
+#[derive(Debug, clap::Args)]
+pub struct Shared {
+    /// The container's id
+    pub id: String,
+    /// The bundle's directory
+    #[arg(short, long, default_value = ".")]
+    pub bundle: PathBuf,
+    /// A configuration other than BUNDLE/config.json
+    #[arg(short = 'f', long)]
+    pub config: Option<PathBuf>,
+    /// Socket that receives the terminal's master
+    #[arg(long)]
+    pub console_socket: Option<PathBuf>,
+    /// Socket that receives a pidfd of the container's init
+    #[arg(long)]
+    pub pidfd_socket: Option<PathBuf>,
+    /// File that receives the pid of the container's init
+    #[arg(long)]
+    pub pid_file: Option<PathBuf>,
+    /// Do not use pivot_root (for a root on an initramfs)
+    #[arg(long)]
+    pub no_pivot: bool,
+    /// Keep the session keyring of the caller
+    #[arg(long)]
+    pub no_new_keyring: bool,
+    /// Pass N descriptors, from 3 on, to the container
+    #[arg(long, default_value_t = 0)]
+    pub preserve_fds: u32,
+    /// Accepted for compatibility
+    #[arg(long)]
+    pub no_subreaper: bool,
+}
+
+/// Create a container
+#[derive(Debug, Parser)]
+#[command(args_override_self = true)]
+pub struct Args {
+    #[command(flatten)]
+    pub shared: Shared,
+}
+
+pub fn run(context: &Context, args: &Args) -> Outcome {
+    let prepared = Prepared::new(context, &args.shared)?;
+    prepared.check_terminal(&args.shared, true)?;
+    let (_, created) = prepared.create(&args.shared).context("orlop create failed")?;
+    context.warn_all(&prepared.plan.warnings);
+    context.warn_all(&created.warnings);
+    Ok(0)
+}
+
+/// A bundle read and planned.
+pub struct Prepared {
+    pub bundle: Bundle,
+    pub plan: CreatePlan,
+    root: PathBuf,
+    pid_file: Option<PathBuf>,
+    console_socket: Option<PathBuf>,
+}
+
+impl Prepared {
+    pub fn new(context: &Context, shared: &Shared) -> Result<Self> {
+        spec::names::check_container_id(&shared.id)?;
+        let root = context.root_path()?;
+        // Paths of the caller are meant from where it stands, not from the bundle.
+        let pid_file = shared.pid_file.as_deref().map(absolute).transpose()?;
+        let console_socket = shared.console_socket.as_deref().map(absolute).transpose()?;
+        let bundle = spec::load(&shared.bundle, shared.config.as_deref())?;
+        let facts = crate::host::facts()?;
+        let plan = plan::create(&bundle, &options(context, shared), &facts)?;
+        if let Some(process) = &plan.process {
+            crate::process::stdio::check_preserved(process.fds)?;
+        }
+        Ok(Self { bundle, plan, root, pid_file, console_socket })
+    }
+
+    pub fn check_terminal(&self, shared: &Shared, detached: bool) -> Result<()> {
+        let terminal = self.plan.process.as_ref().is_some_and(|process| process.terminal);
+        crate::console::relay::check_console_socket(terminal, detached, shared.console_socket.is_some())
+    }
+
+    /// Creates the container and writes its pid file; what fails after the creation undoes it.
+    pub fn create(&self, shared: &Shared) -> Result<(Root, Created)> {
+        let root = Root::create(&self.root)?;
+        let request = Request {
+            plan: &self.plan,
+            config: &self.bundle.raw,
+            console_socket: self.console_socket.as_deref(),
+        };
+        let created = create::create(&root, &request)?;
+        if let Err(e) = announce(&created, self.pid_file.as_deref(), shared.pidfd_socket.as_deref()) {
+            let undone = delete::destroy(&root, &created.entry, &created.record);
+            return Err(match undone {
+                Ok(_) => e,
+                Err(left) => Error::new(format!("{e}; then, undoing it: {left}")),
+            });
+        }
+        Ok((root, created))
+    }
+}
+
+/// P8: tells callers the pid of init.
+fn announce(created: &Created, pid_file: Option<&Path>, pidfd_socket: Option<&Path>) -> Result<()> {
+    if let Some(path) = pid_file {
+        write_pid_file(path, created.init.pid)?;
+    }
+    if let Some(path) = pidfd_socket {
+        let send = || {
+            let socket = crate::sys::socket::connect_unix_stream(path)?;
+            // runc's payload for an init; "setns" stands for an exec.
+            crate::sys::socket::send_with_fds(&socket, b"standard", &[created.init.pidfd.as_fd()])
+        };
+        send().at_with(|| path.display().to_string()).doing("send the pidfd")?;
+    }
+    Ok(())
+}
+
+pub fn options(context: &Context, shared: &Shared) -> Options {
+    Options {
+        id: shared.id.clone(),
+        no_pivot: shared.no_pivot,
+        no_new_keyring: shared.no_new_keyring,
+        preserve_fds: shared.preserve_fds,
+        driver: context.global.driver,
+        rootless: context.global.rootless,
+    }
+}

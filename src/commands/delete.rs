@@ -1,0 +1,42 @@
+//! `delete`: removes containers. Exit 0 means that nothing of them is left.
+
+use super::{Context, Outcome};
+use crate::container::delete;
+use crate::error::{Error, Kind, Result};
+use clap::Parser;
+
+/// Delete containers
+#[derive(Debug, Parser)]
+pub struct Args {
+    /// Kill what still runs
+    #[arg(short, long)]
+    force: bool,
+    /// The containers' ids
+    #[arg(required = true)]
+    ids: Vec<String>,
+}
+
+pub fn run(context: &Context, args: &Args) -> Outcome {
+    let failed: Vec<Error> =
+        args.ids.iter().filter_map(|id| one(context, id, args.force, args.ids.len() > 1).err()).collect();
+    match Error::joined(failed) {
+        Some(e) => Err(e.into()),
+        None => Ok(0),
+    }
+}
+
+fn one(context: &Context, id: &str, force: bool, several: bool) -> Result<()> {
+    let deleted = context.entry(id).and_then(|(root, entry)| match force {
+        true => delete::delete_force(&root, &entry),
+        false => delete::delete(&root, &entry),
+    });
+    match deleted {
+        Ok(warnings) => {
+            context.warn_all(&warnings);
+            Ok(())
+        }
+        Err(e) if force && e.kind() == Kind::NoContainer => Ok(()),
+        Err(e) if several => Err(e.doing(id.to_owned())),
+        Err(e) => Err(e),
+    }
+}

@@ -1,0 +1,248 @@
+//! The commands: one file each, arguments and `run`. Here: from argv to one exit code.
+
+mod create;
+mod delete;
+mod explain;
+mod features;
+mod kill;
+mod list;
+mod run;
+mod spec;
+mod start;
+mod state;
+
+use crate::cli::{self, Global, Request};
+use crate::error::{Doing, Error, Result};
+use crate::log::{Format, Level, Log};
+use crate::state::{Entry, Record, Root};
+use clap::Parser;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// The default of `--root` for the host's root.
+const DEFAULT_ROOT: &str = "/run/orlop";
+
+/// What every command gets besides its own arguments.
+#[derive(Debug)]
+pub struct Context {
+    pub global: Global,
+    pub log: Log,
+}
+
+/// How a command ends when it does not fail: its exit code.
+pub type Outcome = anyhow::Result<i32>;
+
+/// Runs one command line (without argv[0]) and returns the exit code. Only one line describes a failure:
+/// in the log if there is one, and on stderr.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
+    // A peer that hangs up must be an errno. The children reset it.
+    if crate::sys::process::ignore(libc::SIGPIPE).is_err() {}
+    let (global, request) = cli::parse(args);
+    let log = match &global.log {
+        None => Ok(Log::stderr(global.format, global.level)),
+        Some(path) => Log::open(path, global.format, global.level),
+    };
+    let log = match log {
+        Ok(log) => log,
+        Err(e) => {
+            Log::stderr(Format::Text, Level::Error).error(&e.to_string());
+            return 1;
+        }
+    };
+    for remark in &global.remarks {
+        log.debug(remark);
+    }
+    let context = Context { global, log };
+    match request.map_err(anyhow::Error::from).and_then(|request| dispatch(&context, request)) {
+        Ok(code) => code,
+        Err(e) => {
+            context.log.error(&one_line(&format!("{e:#}")));
+            1
+        }
+    }
+}
+
+/// Whatever a path, a hook or a library put into the text: log readers expect one line.
+fn one_line(text: &str) -> String {
+    text.split('\n').map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+fn dispatch(context: &Context, request: Request) -> Outcome {
+    let (name, args) = match request {
+        Request::Version => return print(&version()),
+        Request::Help => return print(HELP),
+        Request::Command(name, args) => (name, args),
+    };
+    match name.as_str() {
+        "create" => with(&name, args, |args| create::run(context, &args)),
+        "run" => with(&name, args, |args| run::run(context, &args)),
+        "start" => with(&name, args, |args| start::run(context, &args)),
+        "state" => with(&name, args, |args| state::run(context, &args)),
+        "kill" => with(&name, args, |args| kill::run(context, &args)),
+        "delete" => with(&name, args, |args| delete::run(context, &args)),
+        "list" => with(&name, args, |args| list::run(context, &args)),
+        "spec" => with(&name, args, |args| spec::run(context, &args)),
+        "features" => with(&name, args, |args| features::run(context, &args)),
+        "explain" => with(&name, args, |args| explain::run(context, &args)),
+        "help" => print(HELP),
+        "version" => print(&version()),
+        other => {
+            let known = ["exec", "pause", "resume", "update", "ps", "events", "checkpoint", "restore"];
+            let text = if known.contains(&other) {
+                format!("command {other} is not supported by this version")
+            } else {
+                format!("unknown command {other:?}")
+            };
+            Err(Error::new(text).hint("orlop --help lists the commands").into())
+        }
+    }
+}
+
+/// Parses the command's own arguments with its own small parser and runs it.
+fn with<A: Parser>(name: &str, args: Vec<OsString>, run: impl FnOnce(A) -> Outcome) -> Outcome {
+    let argv = std::iter::once(OsString::from(format!("orlop {name}"))).chain(args);
+    match A::try_parse_from(argv) {
+        Ok(args) => run(args),
+        Err(e) if !e.use_stderr() => print(&e.to_string()),
+        Err(e) => Err(usage(name, &e.to_string()).into()),
+    }
+}
+
+/// clap's text on one line, without its own prefix and the usage block.
+fn usage(name: &str, text: &str) -> Error {
+    let text = text.split("\n\nUsage").next().unwrap_or(text);
+    let text = one_line(text.trim_start_matches("error: "));
+    Error::new(text).doing(name.to_owned()).hint(format!("orlop {name} --help"))
+}
+
+/// Data for stdout, in one write where it fits.
+fn print(text: &str) -> Outcome {
+    let mut rest = text.as_bytes();
+    while !rest.is_empty() {
+        match rustix::io::write(rustix::stdio::stdout(), rest) {
+            Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+            Err(rustix::io::Errno::INTR) => {}
+            // The reader has seen enough (`| head`).
+            Err(rustix::io::Errno::PIPE) => break,
+            Err(e) => return Err(Error::sys("write", e.raw_os_error()).doing("write to stdout").into()),
+        }
+    }
+    Ok(0)
+}
+
+fn version() -> String {
+    format!(
+        "orlop version {}\ncommit: {}\nspec: {}\n",
+        env!("CARGO_PKG_VERSION"),
+        env!("ORLOP_COMMIT"),
+        crate::container::hooks::OCI_VERSION
+    )
+}
+
+impl Context {
+    /// Where the state lies: `--root`, else the host root's directory or this user's.
+    pub fn root_path(&self) -> Result<PathBuf> {
+        if let Some(given) = &self.global.root {
+            let path = std::path::absolute(given).unwrap_or_else(|_| given.clone());
+            if path == Path::new("/") {
+                return Err(Error::new("--root: the state root may not be /"));
+            }
+            return Ok(path);
+        }
+        let root = rustix::process::geteuid().is_root()
+            && (!crate::host::in_user_namespace()? || std::env::var("USER").as_deref() == Ok("root"));
+        match std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()) {
+            Some(dir) if !root => Ok(PathBuf::from(dir).join("orlop")),
+            None if !root => Err(Error::new("XDG_RUNTIME_DIR is not set, nowhere to keep the state")
+                .hint("set it, or choose a directory with --root")),
+            _ => Ok(PathBuf::from(DEFAULT_ROOT)),
+        }
+    }
+
+    /// The state root for commands that act on what exists.
+    pub fn root(&self) -> Result<Option<Root>> {
+        Root::open(&self.root_path()?)
+    }
+
+    /// An existing container.
+    pub fn entry(&self, id: &str) -> Result<(Root, Entry)> {
+        crate::spec::names::check_container_id(id)?;
+        let root = self.root()?.ok_or_else(|| {
+            Error::new("container does not exist").of_kind(crate::error::Kind::NoContainer)
+        })?;
+        let entry = root.entry(id)?;
+        Ok((root, entry))
+    }
+
+    /// An existing container that has got beyond its claim.
+    pub fn container(&self, id: &str) -> Result<(Root, Entry, Record)> {
+        let (root, entry) = self.entry(id)?;
+        let record = crate::container::status::record(&entry)?;
+        Ok((root, entry, record))
+    }
+
+    fn warn_all(&self, warnings: &[String]) {
+        for warning in warnings {
+            self.log.warn(warning);
+        }
+    }
+}
+
+/// Makes `path` absolute against the working directory of the caller, before anything changes it.
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(|e| Error::new(e.to_string()).at(path.display().to_string()))
+}
+
+/// Writes `file` beside itself and renames it, mode 0666 & ~umask, no newline: readers poll for it.
+fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let next = path.with_file_name(format!(".{name}"));
+    let write = || {
+        use crate::error::Call;
+        std::fs::write(&next, pid.to_string()).call("write")?;
+        std::fs::rename(&next, path).call("rename")
+    };
+    write().at_with(|| path.display().to_string()).doing("write the pid file")
+}
+
+const HELP: &str = "\
+orlop: a low-level OCI container runtime
+
+Usage: orlop [global options] command [arguments]
+
+Commands:
+  create    make a container and leave it waiting at its start gate
+  start     let a created container run its program
+  run       create, start, wait, delete
+  state     print the state of a container
+  kill      send a signal to a container (default TERM)
+  delete    remove a container and all that belongs to it
+  list      list the containers of this state root
+  spec      write a config.json to begin with
+  features  print what this runtime supports
+  explain   print what create would do with a bundle, without doing it
+
+Global options:
+  --root DIR                    state root (default /run/orlop)
+  --log FILE                    log to FILE (errors also go to stderr)
+  --log-format text|json        format of the log
+  --log-level LEVEL             error, warning, info or debug
+  --debug                       the same as --log-level debug
+  --systemd-cgroup              let systemd make the cgroup
+  --cgroup-manager NAME         cgroupfs, systemd or disabled
+  --rootless true|false|auto    ignore missing cgroup permissions
+  --version, --help
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_become_one_line() {
+        assert_eq!(one_line("a\n\n  b\nc"), "a b c");
+        let text = "error: required arguments were not provided:\n  <ID>\n\nUsage: orlop start <ID>\n";
+        let shown = usage("start", text).to_string();
+        assert_eq!(shown, "start: required arguments were not provided: <ID>; hint: orlop start --help");
+    }
+}

@@ -1,0 +1,44 @@
+//! `start`: lets a created container run its program.
+
+use super::{Context, Outcome};
+use crate::container::start::{self, Words};
+use crate::container::{delete, status};
+use crate::state::{Entry, Record, Root};
+use anyhow::Context as _;
+use clap::Parser;
+
+/// Start a created container
+#[derive(Debug, Parser)]
+pub struct Args {
+    /// The container's id
+    id: String,
+}
+
+pub fn run(context: &Context, args: &Args) -> Outcome {
+    let (root, entry) = context.entry(&args.id)?;
+    entry.lock()?;
+    let record = status::record(&entry)?;
+    release(context, &root, &entry, &record).context("orlop start failed")?;
+    Ok(0)
+}
+
+/// Starts, and stops the container again when a poststart hook fails (runtime.md).
+pub fn release(context: &Context, root: &Root, entry: &Entry, record: &Record) -> crate::error::Result<()> {
+    start::start(entry, record, || words(entry))?;
+    if let Err(e) = start::poststart(record) {
+        context.warn_all(&delete::destroy(root, entry, record)?);
+        return Err(e);
+    }
+    Ok(())
+}
+
+/// args[0] and the hooks, from the kept config.json: only for the words of a failure.
+fn words(entry: &Entry) -> Words {
+    let path = entry.path().join(crate::state::store::CONFIG);
+    let Ok(bundle) = crate::spec::load(entry.path(), Some(&path)) else { return Words::default() };
+    let argv = bundle.spec.process().as_ref().and_then(|process| process.args().clone());
+    Words {
+        argv0: argv.and_then(|args| args.into_iter().next()).unwrap_or_default(),
+        start_container: crate::plan::hooks::plan(bundle.spec.hooks().as_ref()).start_container,
+    }
+}

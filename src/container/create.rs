@@ -1,0 +1,420 @@
+//! `create`, the runtime's side of the process tree: P1…P8 as one straight list. Start reading here.
+//!
+//! Runs in the runtime, in its own namespaces, with its privileges. Whatever fails from the claim on is
+//! undone: init killed and reaped, cgroups and state removed. Whatever is killed leaves a record from
+//! which one `delete --force` removes the rest.
+
+use super::hooks::{self, HookState, OCI_VERSION};
+use super::init::{self, Inherited};
+use super::message::{Channel, Kind, Message};
+use super::{delete, id_maps, intermediate, last, listener};
+use crate::cgroup::{self, Manager};
+use crate::console::pty;
+use crate::error::{Call, Doing, Error, Result};
+use crate::host;
+use crate::plan::CreatePlan;
+use crate::plan::namespaces::{NsKind, Tree};
+use crate::rootfs;
+use crate::state::{Entry, Identity, Record, Root, VERSION, store};
+use crate::sys::clone::{Child, Clone, clone3};
+use crate::sys::process::{Ended, ended_within, kill_child, pidfd_inode, set_dumpable, wait};
+use crate::sys::socket::{connect_unix_stream, seqpacket_pair};
+use crate::sys::ns;
+use rustix::fs::{Mode, OFlags};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+/// What `create` is asked to do besides the plan.
+#[derive(Debug)]
+pub struct Request<'a> {
+    pub plan: &'a CreatePlan,
+    /// config.json, kept verbatim for later commands.
+    pub config: &'a [u8],
+    /// Where the master of the terminal goes; None = to the caller of [`create`].
+    pub console_socket: Option<&'a Path>,
+}
+
+/// A container waiting at its gate.
+#[derive(Debug)]
+pub struct Created {
+    pub entry: Entry,
+    pub record: Record,
+    pub init: Child,
+    /// The terminal's master, when no console socket took it.
+    pub console: Option<OwnedFd>,
+    pub warnings: Vec<String>,
+}
+
+/// Creates the container. The entry comes back locked.
+pub fn create(root: &Root, request: &Request) -> Result<Created> {
+    cgroup::refuse_occupied(&request.plan.cgroup)?;
+    let entry = root.claim(&request.plan.id)?;
+    let mut attempt = Attempt { record: intent(request.plan)?, init: None, warnings: Vec::new() };
+    match attempt.run(&entry, request) {
+        Ok((init, console)) => {
+            let Attempt { record, warnings, .. } = attempt;
+            Ok(Created { entry, record, init, console, warnings })
+        }
+        Err(e) => Err(attempt.undo(root, &entry, e)),
+    }
+}
+
+/// What is planned, before anything of it is done.
+fn intent(plan: &CreatePlan) -> Result<Record> {
+    let mut cgroup = plan.cgroup.record();
+    // The target was seen to be free: what is found there later is ours.
+    cgroup.made = true;
+    Ok(Record {
+        v: VERSION,
+        id: plan.id.clone(),
+        bundle: plan.bundle.clone(),
+        rootfs: plan.rootfs.path.clone(),
+        created: crate::clock::now(),
+        owner: rustix::process::geteuid().as_raw(),
+        boot_id: host::boot_id()?,
+        annotations: plan.annotations.clone(),
+        init: None,
+        cgroup,
+        namespaces: NsKind::ALL.into_iter().filter(|kind| plan.namespaces.has(*kind)).collect(),
+        own_pid_namespace: plan.namespaces.creates(NsKind::Pid),
+        has_process: plan.process.is_some(),
+        notify_socket: plan.process.as_ref().and_then(|process| process.notify_socket.clone()),
+        poststart: plan.hooks.poststart.clone(),
+        poststop: plan.hooks.poststop.clone(),
+        hooks_begun: false,
+    })
+}
+
+/// A creation under way, and what undoing it needs.
+struct Attempt {
+    record: Record,
+    /// The child to be killed: init, or the intermediate before there is one.
+    init: Option<Child>,
+    warnings: Vec<String>,
+}
+
+impl Attempt {
+    fn run(&mut self, entry: &Entry, request: &Request) -> Result<(Child, Option<OwnedFd>)> {
+        let plan = request.plan;
+        // P1: intent before the first effect.
+        entry.save(&self.record)?;
+        entry.write(store::CONFIG, request.config)?;
+
+        // P2: everything that children inherit is opened here, by the runtime.
+        if plan.hide_early {
+            set_dumpable(false);
+        }
+        let cgroups = cgroup::create(&plan.cgroup)?;
+        let joins = open_joins(plan)?;
+        let host = rootfs::open_host(&plan.rootfs)?;
+        let console_socket = request.console_socket.map(connect_console).transpose()?;
+        let (fifo, page) = entry.make_gate()?;
+        let (ours, theirs) = seqpacket_pair()?;
+        let (channel, theirs) = (Channel(ours), Channel(theirs));
+        let inherited = Inherited {
+            plan,
+            channel: &theirs,
+            runtime_end: channel.0.as_fd(),
+            cgroups: &cgroups,
+            joins: &joins,
+            host: &host,
+            fifo: fifo.as_fd(),
+            page: page.as_fd(),
+            entry,
+        };
+
+        // P3: the first child.
+        let first = match plan.tree {
+            Tree::Direct => clone_init(plan, &inherited)?,
+            Tree::ViaIntermediate(_) => {
+                let request = Clone { flags: 0, into_cgroup: cgroups.clone_into() };
+                clone3(&request, || intermediate::run(&inherited))?
+            }
+        };
+        // Only init may hold the other end: end-of-file is how its death is seen.
+        drop(theirs);
+        self.init = Some(first);
+
+        // P4: id maps, then the pid of init from the intermediate.
+        if matches!(plan.tree, Tree::ViaIntermediate(_)) {
+            self.meet_init(plan, &channel, &host)?;
+        }
+
+        // P5: init is known.
+        self.identify()?;
+        channel.tell(Kind::Proceed).doing("tell init to proceed")?;
+        self.await_kind(&channel, Kind::MountsReady, plan)?;
+
+        // P6: limits before the first hook; hooks before the switch of the root.
+        cgroups.apply(&plan.cgroup)?;
+        if !plan.hooks.create_runtime.is_empty() || !plan.hooks.poststop.is_empty() {
+            self.record.hooks_begun = true;
+            entry.save(&self.record)?;
+        }
+        self.create_runtime_hooks(plan)?;
+        channel.tell(Kind::HooksDone).doing("tell init to go on")?;
+        let console = self.await_ready(&channel, plan, console_socket)?;
+
+        // P7: limits of the process from outside; the record says created before init is released.
+        self.limit_process(plan)?;
+        entry.save(&self.record)?;
+        channel.tell(Kind::Release).doing("release init to its gate")?;
+        self.await_gate(&channel, plan)?;
+
+        // P8 (pid file, unlock) is the command's.
+        let init = self.init.take().ok_or_else(|| Error::new("no init"))?;
+        Ok((init, console))
+    }
+
+    fn child(&self) -> Result<&Child> {
+        self.init.as_ref().ok_or_else(|| Error::new("no init"))
+    }
+
+    /// P4 of the long way round.
+    fn meet_init(&mut self, plan: &CreatePlan, channel: &Channel, host: &rootfs::HostFds) -> Result<()> {
+        let intermediate = self.child()?.pid;
+        if let Some(ids) = &plan.ids {
+            self.await_kind(channel, Kind::MapIds, plan)?;
+            id_maps::write(intermediate, ids)?;
+        }
+        if plan.namespaces.has(NsKind::User) {
+            if plan.ids.is_none() {
+                self.await_kind(channel, Kind::MapIds, plan)?;
+            }
+            let userns = open_namespace(&format!("/proc/{intermediate}/ns/user"))?;
+            rootfs::idmap(&plan.rootfs, host, userns.as_fd())?;
+        }
+        channel.tell(Kind::IdsMapped).doing("tell the intermediate that ids are mapped")?;
+        let (message, fds) = self.await_kind(channel, Kind::InitPid, plan)?;
+        let pidfd = fds.into_iter().next().ok_or_else(|| Error::new("the intermediate sent no pidfd"))?;
+        let init = Child { pid: message.number, pidfd, in_cgroup: true };
+        if let Some(intermediate) = self.init.replace(init) {
+            wait(intermediate.pidfd.as_fd())?;
+        }
+        Ok(())
+    }
+
+    fn identify(&mut self) -> Result<()> {
+        let init = self.child()?;
+        let pidfd_inode = pidfd_inode(init.pidfd.as_fd());
+        let stat = host::process_stat(init.pid)?.ok_or_else(|| Error::new("init died at birth"))?;
+        self.record.init = Some(Identity { pid: init.pid, start_time: stat.start_time, pidfd_inode });
+        Ok(())
+    }
+
+    /// The next message of `kind`. Warnings are collected, failures and death become the error.
+    fn await_kind(
+        &mut self,
+        channel: &Channel,
+        kind: Kind,
+        plan: &CreatePlan,
+    ) -> Result<(Message, Vec<OwnedFd>)> {
+        loop {
+            let Some((message, fds)) = channel.receive().doing("hear from init")? else {
+                return Err(self.death(Some(kind)));
+            };
+            if message.kind == kind {
+                return Ok((message, fds));
+            }
+            self.other_message(message, plan)?;
+        }
+    }
+
+    /// What may come at any time.
+    fn other_message(&mut self, message: Message, plan: &CreatePlan) -> Result<()> {
+        match message.kind {
+            Kind::Warning => self.warnings.push(message.text),
+            Kind::Ambient => self.warnings.push(format!(
+                "process.capabilities.ambient: the kernel refuses {}",
+                crate::plan::capabilities::names(1 << (message.number & 63)).join(" ")
+            )),
+            Kind::Failed if message.text.is_empty() => {
+                let (op, errno, detail) = (message.op, message.errno, message.number);
+                return Err(last::failure(op, errno, detail, plan.process.as_ref()));
+            }
+            // The sentence is whole: it was made where it happened.
+            Kind::Failed => return Err(Error::new(message.text)),
+            other => return Err(Error::new(format!("init said {other:?} out of turn"))),
+        }
+        Ok(())
+    }
+
+    /// N5 and N6: the terminal if there is one, then Ready.
+    fn await_ready(
+        &mut self,
+        channel: &Channel,
+        plan: &CreatePlan,
+        socket: Option<OwnedFd>,
+    ) -> Result<Option<OwnedFd>> {
+        let mut console = None;
+        if plan.process.as_ref().is_some_and(|process| process.terminal) {
+            let (_, fds) = self.await_kind(channel, Kind::Console, plan)?;
+            console = fds.into_iter().next();
+            if let (Some(socket), Some(master)) = (&socket, console.take_if(|_| socket.is_some())) {
+                pty::send_master(socket.as_fd(), master.as_fd()).doing("send the terminal")?;
+            }
+        }
+        self.await_kind(channel, Kind::Ready, plan)?;
+        Ok(console)
+    }
+
+    fn create_runtime_hooks(&self, plan: &CreatePlan) -> Result<()> {
+        let state = HookState {
+            oci_version: OCI_VERSION,
+            id: &plan.id,
+            status: "creating",
+            pid: self.child()?.pid,
+            bundle: &plan.bundle,
+            annotations: &plan.annotations,
+        };
+        let cwd = std::ffi::CString::new(plan.bundle.as_os_str().as_encoded_bytes()).ok();
+        hooks::run(&plan.hooks.create_runtime, &state, &host::environment(), cwd.as_deref())
+    }
+
+    /// rlimits and the OOM score come from outside and late: a small RLIMIT_NOFILE must not break the
+    /// mounts, and the container could not raise them.
+    fn limit_process(&self, plan: &CreatePlan) -> Result<()> {
+        let Some(process) = &plan.process else { return Ok(()) };
+        let pid = self.child()?.pid;
+        crate::process::rlimits::set(pid, &process.rlimits)?;
+        if let Some(value) = process.oom_score_adj {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let directory = rustix::fs::open(format!("/proc/{pid}"), flags, Mode::empty()).call("open")?;
+            crate::security::oom::set_score_adj(directory.as_fd(), value)?;
+        }
+        Ok(())
+    }
+
+    /// N7 happens in the last stage; end-of-file is its last word. It is not yet "waiting": a death by
+    /// SIGSYS closes the channel too, before the pid can be waited for.
+    fn await_gate(&mut self, channel: &Channel, plan: &CreatePlan) -> Result<()> {
+        loop {
+            let Some((message, _)) = channel.receive().doing("hear from init")? else { break };
+            if message.kind == Kind::Listener {
+                let init = self.child()?;
+                listener::hand_over(plan, &self.record, init, message.number)?;
+                channel.tell(Kind::Taken).doing("tell init that its listener is taken")?;
+            } else {
+                self.other_message(message, plan)?;
+            }
+        }
+        match host::process_stat(self.child()?.pid)? {
+            Some(stat) if !stat.is_exiting() => Ok(()),
+            _ => Err(self.death(None)),
+        }
+    }
+
+    /// Init is gone without a word: how, and why as far as can be known. `before`: what it should have
+    /// said next.
+    fn death(&self, before: Option<Kind>) -> Error {
+        let Ok(child) = self.child() else { return Error::new("init died") };
+        // The channel closes a moment before the pid can be waited for.
+        ended_within(child.pidfd.as_fd(), 1000);
+        let ended = if crate::sys::process::has_ended(child.pidfd.as_fd()) {
+            crate::sys::process::peek(child.pidfd.as_fd())
+        } else {
+            None
+        };
+        let oom = Manager::open(&self.record.cgroup).oom_kills().unwrap_or(0);
+        if oom > 0 && ended == Some(Ended::Killed(libc::SIGKILL)) {
+            return Error::new("container init was OOM-killed (memory limit too low?)")
+                .at("linux.resources.memory.limit");
+        }
+        let at = before.map_or("at the start gate".to_owned(), |kind| format!("before {kind:?}"));
+        match ended {
+            Some(Ended::Killed(libc::SIGSYS)) => {
+                Error::new(format!("init was killed by the seccomp filter {at}")).at("linux.seccomp").hint(
+                    "the profile forbids a system call that entering the container needs (read, close, execve)",
+                )
+            }
+            Some(Ended::Killed(signal)) => Error::new(format!("init was killed by signal {signal} {at}")),
+            Some(Ended::Exited(code)) => Error::new(format!("init exited with status {code} {at}")),
+            None => Error::new(format!("init died {at}")),
+        }
+    }
+
+    /// Takes everything back; what could not be taken back is said with the error.
+    fn undo(&mut self, root: &Root, entry: &Entry, error: Error) -> Error {
+        if let Some(init) = self.init.take() {
+            kill_child(init.pidfd.as_fd());
+            // ECHILD: the caller ignores SIGCHLD, the kernel has reaped it.
+            if wait(init.pidfd.as_fd()).is_err() {}
+        }
+        let error = match self.warnings.is_empty() {
+            true => error,
+            false => Error::new(format!("{error} (warnings before: {})", self.warnings.join("; "))),
+        };
+        match delete::destroy(root, entry, &self.record) {
+            Ok(_) => error,
+            Err(left) => Error::new(format!("{error}; then, undoing it: {left}"))
+                .hint(format!("orlop delete --force {}", entry.id)),
+        }
+    }
+}
+
+/// One clone3 with all new namespaces. A pid namespace is joined, and clock offsets are set, on the
+/// runtime's own "for children" slots, which are put back at once: later hooks must not be born there.
+fn clone_init(plan: &CreatePlan, inherited: &Inherited) -> Result<Child> {
+    let mut flags = 0;
+    for kind in &plan.namespaces.create {
+        let in_place = *kind == NsKind::Cgroup;
+        let by_offsets = *kind == NsKind::Time && !plan.namespaces.time_offsets.is_empty();
+        if !in_place && !by_offsets {
+            flags |= kind.flag() as u64;
+        }
+    }
+    let mut restore: Vec<(OwnedFd, NsKind)> = Vec::new();
+    if let Some(joined) = inherited.joins.iter().find(|joined| joined.kind == NsKind::Pid) {
+        restore.push((open_namespace("/proc/self/ns/pid")?, NsKind::Pid));
+        ns::setns(joined.fd.as_fd(), NsKind::Pid.flag()).at_with(|| joined.field.clone())?;
+    }
+    if plan.namespaces.creates(NsKind::Time) && !plan.namespaces.time_offsets.is_empty() {
+        restore.push((open_namespace("/proc/self/ns/time")?, NsKind::Time));
+        ns::unshare(NsKind::Time.flag()).at("linux.namespaces")?;
+        intermediate::write_time_offsets(&plan.namespaces.time_offsets)?;
+    }
+    let request = Clone { flags, into_cgroup: inherited.cgroups.clone_into() };
+    let child = clone3(&request, || init::run(inherited, init::Born::OfRuntime))
+        .doing("create the container's namespaces");
+    for (fd, kind) in restore {
+        ns::setns(fd.as_fd(), kind.flag()).doing("leave the container's namespace")?;
+    }
+    child
+}
+
+/// A namespace that the config names, opened and checked before anything depends on it.
+#[derive(Debug)]
+pub struct Joined {
+    pub kind: NsKind,
+    pub fd: OwnedFd,
+    pub field: String,
+}
+
+fn open_joins(plan: &CreatePlan) -> Result<Vec<Joined>> {
+    let mut joins = Vec::with_capacity(plan.namespaces.join.len());
+    for join in &plan.namespaces.join {
+        let shown = || format!("{} = {:?}", join.field, join.path);
+        let fd = rustix::fs::open(&join.path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())
+            .call("open")
+            .at_with(shown)
+            .doing("open a namespace")?;
+        match ns::kind(fd.as_fd()).map(NsKind::of_flag) {
+            Some(Some(kind)) if kind == join.kind => {}
+            Some(Some(kind)) => {
+                let text = format!("is a {} namespace, not a {} one", kind.proc_name(), join.kind.proc_name());
+                return Err(Error::new(text).at(shown()).doing("open a namespace"));
+            }
+            _ => return Err(Error::new("is no namespace").at(shown()).doing("open a namespace")),
+        }
+        joins.push(Joined { kind: join.kind, fd, field: join.field.clone() });
+    }
+    Ok(joins)
+}
+
+fn open_namespace(path: &str) -> Result<OwnedFd> {
+    rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).call("open").at_with(|| path.to_owned())
+}
+
+fn connect_console(path: &Path) -> Result<OwnedFd> {
+    connect_unix_stream(path).at_with(|| path.display().to_string()).doing("connect to the console socket")
+}

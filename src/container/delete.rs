@@ -1,0 +1,98 @@
+//! `delete`: everything of a container goes, or the command says what is left and fails.
+//!
+//! Runs in the runtime. Every step can be repeated: a second `delete` continues where the first was
+//! killed. From the record alone: nothing is guessed from the host.
+
+use super::hooks::{self, HookState, OCI_VERSION};
+use super::status::{Status, living_init, status};
+use crate::cgroup::Manager;
+use crate::error::{Doing, Error, Result};
+use crate::state::{Entry, Record, Root};
+use crate::sys::process::{ended_within, pidfd_send_signal};
+use std::os::fd::AsFd;
+
+/// How long a killed init may take to go.
+const PATIENCE_MS: i32 = 10_000;
+
+/// Deletes a stopped or created container. Returns warnings (poststop hooks that failed).
+pub fn delete(root: &Root, entry: &Entry) -> Result<Vec<String>> {
+    entry.lock()?;
+    let Some(record) = entry.load()? else {
+        // A claim without a record: create died before its first write, there was no effect yet.
+        root.remove(entry)?;
+        return Err(no_container());
+    };
+    match status(entry, Some(&record))? {
+        Status::Stopped | Status::Created | Status::Creating => destroy(root, entry, &record),
+        other => {
+            let text = format!("cannot delete container {} that is not stopped: {}", entry.id, other.word());
+            Err(Error::new(text).hint("orlop delete --force kills it first"))
+        }
+    }
+}
+
+/// Deletes a container in any state. Kills before it asks for the lock, so that a stuck `create` lets go.
+pub fn delete_force(root: &Root, entry: &Entry) -> Result<Vec<String>> {
+    if let Some(record) = entry.load()? {
+        kill_all(&record)?;
+    }
+    match entry.lock() {
+        Ok(()) => {}
+        // The create that was in the way has undone itself.
+        Err(e) if e.kind() == crate::error::Kind::NoContainer => return Ok(Vec::new()),
+        Err(e) => return Err(e),
+    }
+    match entry.load()? {
+        Some(record) => destroy(root, entry, &record),
+        None => root.remove(entry).map(|()| Vec::new()),
+    }
+}
+
+fn no_container() -> Error {
+    Error::new("container does not exist").of_kind(crate::error::Kind::NoContainer)
+}
+
+/// Ends every process of the container: by its cgroup, and init by its identity (it is all there is
+/// where cgroups are disabled).
+fn kill_all(record: &Record) -> Result<()> {
+    let manager = Manager::open(&record.cgroup);
+    manager.kill_all().doing("kill the container's processes")?;
+    if let Some(pidfd) = living_init(record)? {
+        match pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL) {
+            Ok(()) => {}
+            Err(e) if e.errno() == libc::ESRCH => {}
+            Err(e) => return Err(e).doing("kill the container's init"),
+        }
+        if !ended_within(pidfd.as_fd(), PATIENCE_MS) {
+            return Err(Error::new("container init still running").hint("a process in state D cannot be killed"));
+        }
+    }
+    Ok(())
+}
+
+/// kill → cgroups → state → poststop hooks (after everything is gone, config.md). The caller holds the lock.
+pub fn destroy(root: &Root, entry: &Entry, record: &Record) -> Result<Vec<String>> {
+    kill_all(record)?;
+    Manager::open(&record.cgroup).remove().doing("remove the container's cgroup")?;
+    root.remove(entry)?;
+    Ok(poststop(record))
+}
+
+/// Failures are warnings, and the remaining hooks run all the same (runtime.md, step 13).
+fn poststop(record: &Record) -> Vec<String> {
+    if record.poststop.is_empty() || !record.hooks_begun {
+        return Vec::new();
+    }
+    let state = HookState {
+        oci_version: OCI_VERSION,
+        id: &record.id,
+        status: "stopped",
+        pid: 0,
+        bundle: &record.bundle,
+        annotations: &record.annotations,
+    };
+    let cwd = std::ffi::CString::new(record.bundle.as_os_str().as_encoded_bytes()).ok();
+    let env = crate::host::environment();
+    let failed = hooks::run_all(&record.poststop, &state, &env, cwd.as_deref());
+    failed.iter().map(Error::to_string).collect()
+}

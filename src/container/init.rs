@@ -1,0 +1,236 @@
+//! N1–N7, init up to its last stage: one straight list.
+//!
+//! Runs in a fork-like clone, in the container's new namespaces; reads nothing but the plan it inherited.
+//! Its mounts, devices, names and terminal are made here; identity, filter and the wait at the gate
+//! belong to the last stage, which it becomes at the end.
+
+use super::create::Joined;
+use super::hooks::{self, HookState, OCI_VERSION};
+use super::last::{self, Stage, StageFds};
+use super::message::{Channel, Kind, Message, Step};
+use crate::cgroup::Cgroups;
+use crate::console::pty;
+use crate::error::{Call, Doing, Error, Result};
+use crate::host;
+use crate::plan::CreatePlan;
+use crate::plan::namespaces::NsKind;
+use crate::process::{home, scheduling, stdio};
+use crate::rootfs::{self, HostFds, Jail};
+use crate::security::{keyring, labels};
+use crate::state::Entry;
+use crate::sys::last_stage::{self, layout};
+use crate::sys::process::{close_inherited, exit_now, keep_on_exec, reset_signals, set_dumpable, set_name, setsid};
+use crate::sys::{net, ns};
+use rustix::fs::{MemfdFlags, Mode};
+use std::convert::Infallible;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+/// What children inherit from the runtime through fork.
+#[derive(Debug)]
+pub struct Inherited<'a> {
+    pub plan: &'a CreatePlan,
+    pub channel: &'a Channel,
+    /// The runtime's end of the channel: closed first.
+    pub runtime_end: BorrowedFd<'a>,
+    pub cgroups: &'a Cgroups,
+    pub joins: &'a [Joined],
+    pub host: &'a HostFds,
+    pub fifo: BorrowedFd<'a>,
+    pub page: BorrowedFd<'a>,
+    pub entry: &'a Entry,
+}
+
+/// Who cloned init: the intermediate has already joined and entered the cgroup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Born {
+    OfRuntime,
+    OfIntermediate,
+}
+
+pub fn run(inherited: &Inherited, born: Born) -> Infallible {
+    let (step, e) = match steps(inherited, born) {
+        Err(failed) => failed,
+        Ok(never) => match never {},
+    };
+    // The runtime sees at least the end-of-file.
+    if inherited.channel.send(&Message::failed(step, &e), &[]).is_err() {}
+    exit_now(1)
+}
+
+fn steps(inherited: &Inherited, born: Born) -> Result<Infallible, (Step, Error)> {
+    let at = |step: Step| move |e: Error| (step, e);
+    let (plan, channel) = (inherited.plan, inherited.channel);
+
+    // N1: hide, enter the cgroup before anything can be forked, join, lead a session.
+    if plan.hide_early || born == Born::OfIntermediate {
+        set_dumpable(false);
+    }
+    set_name(c"orlop:[init]");
+    close_inherited(inherited.runtime_end);
+    reset_signals();
+    if born == Born::OfRuntime {
+        inherited.cgroups.enter_self().map_err(at(Step::N1))?;
+        join_namespaces(inherited).map_err(at(Step::N1))?;
+    }
+    setsid().map_err(at(Step::N1))?;
+    channel.await_or_die(Kind::Proceed);
+
+    // N2: what takes effect in place.
+    join_keyring(inherited).map_err(at(Step::N2))?;
+    if plan.namespaces.creates(NsKind::Cgroup) {
+        // Only now: its root is the cgroup we are in.
+        ns::unshare(NsKind::Cgroup.flag()).at("linux.namespaces").map_err(at(Step::N2))?;
+    }
+    if plan.loopback_up {
+        net::bring_up(c"lo").doing("bring up the loopback interface").map_err(at(Step::N2))?;
+    }
+
+    // N3: mounts, devices, links, below the new root.
+    let labels = match &plan.process {
+        Some(process) => labels::exec_labels(process).map_err(at(Step::N3))?,
+        None => labels::ExecLabels::default(),
+    };
+    let mut jail = rootfs::populate(&plan.rootfs, inherited.host).map_err(at(Step::N3))?;
+    channel.tell(Kind::MountsReady).map_err(at(Step::N3))?;
+    channel.await_or_die(Kind::HooksDone);
+
+    // N4: createContainer hooks, still with the host's files in sight.
+    create_container_hooks(plan).map_err(at(Step::N4))?;
+
+    // N5: the switch of the root, and what must be done before parts of it become read-only.
+    jail.switch(&plan.rootfs).map_err(at(Step::N5))?;
+    open_terminal(inherited, &jail).map_err(at(Step::N5))?;
+    for sysctl in &plan.sysctl {
+        jail.write_sysctl(&sysctl.path, &sysctl.value)
+            .at_with(|| sysctl.field.clone())
+            .doing_with(|| format!("set sysctl {}", sysctl.path))
+            .map_err(at(Step::N5))?;
+    }
+    set_names(plan).map_err(at(Step::N5))?;
+    jail.seal(&plan.rootfs).map_err(at(Step::N5))?;
+
+    // N6: the process itself, as far as it needs no identity; then the last stage is made ready.
+    let env = settle_process(plan, &jail).map_err(at(Step::N6))?;
+    let label_fd = labels.open(&jail).map_err(at(Step::N6))?;
+    let hook_stdin = hook_stdin(plan).map_err(at(Step::N6))?;
+    let fds = StageFds {
+        channel: channel.0.as_raw_fd(),
+        start: inherited.fifo.as_raw_fd(),
+        page: inherited.page.as_raw_fd(),
+        label: label_fd.as_ref().map_or(-1, |fd| fd.as_raw_fd()),
+        hook_stdin: hook_stdin.as_ref().map_or(-1, |fd| fd.as_raw_fd()),
+    };
+    let stage = Stage {
+        process: plan.process.as_ref(),
+        env: &env,
+        seccomp: plan.seccomp.as_ref(),
+        hooks: &plan.hooks.start_container,
+        label: labels.text(),
+        last_cap: plan.last_cap,
+        fds,
+    };
+    let image = last_stage::seal(&last::lay_out(&stage, layout::PLAN_ADDRESS)).map_err(at(Step::N6))?;
+    channel.tell(Kind::Ready).map_err(at(Step::N6))?;
+    channel.await_or_die(Kind::Release);
+
+    // N7: becomes the last stage.
+    let Some(image) = image else {
+        return Ok(last_stage::enter_forked(|base| last::lay_out(&stage, base)));
+    };
+    for fd in [fds.channel, fds.start, fds.page, fds.label, fds.hook_stdin] {
+        keep_on_exec(fd).map_err(at(Step::N7))?;
+    }
+    Err((Step::N7, last_stage::enter(image.as_fd())))
+}
+
+/// All kinds but pid (the runtime's clone has joined it) and user (then the intermediate has).
+fn join_namespaces(inherited: &Inherited) -> Result<()> {
+    for joined in inherited.joins.iter().filter(|joined| joined.kind != NsKind::Pid) {
+        ns::setns(joined.fd.as_fd(), joined.kind.flag())
+            .at_with(|| joined.field.clone())
+            .doing("join a namespace")?;
+    }
+    Ok(())
+}
+
+fn join_keyring(inherited: &Inherited) -> Result<()> {
+    let Some(plan) = inherited.plan.process.as_ref().and_then(|process| process.keyring.as_ref()) else {
+        return Ok(());
+    };
+    if keyring::join(plan)? == keyring::Joined::Missing {
+        let message =
+            Message { text: "no session keyring: the kernel has no keys".into(), ..Message::new(Kind::Warning) };
+        inherited.channel.send(&message, &[])?;
+    }
+    Ok(())
+}
+
+fn create_container_hooks(plan: &CreatePlan) -> Result<()> {
+    let state = HookState {
+        oci_version: OCI_VERSION,
+        id: &plan.id,
+        status: "creating",
+        pid: std::process::id() as i32,
+        bundle: &plan.bundle,
+        annotations: &plan.annotations,
+    };
+    let cwd = std::ffi::CString::new(plan.rootfs.path.as_os_str().as_encoded_bytes()).ok();
+    hooks::run(&plan.hooks.create_container, &state, &host::environment(), cwd.as_deref())
+}
+
+/// The pty comes from the container's own devpts; its master travels to the runtime.
+fn open_terminal(inherited: &Inherited, jail: &Jail) -> Result<()> {
+    let Some(process) = inherited.plan.process.as_ref().filter(|process| process.terminal) else {
+        return Ok(());
+    };
+    let pty = pty::open(jail.root(), process.console_size).at("process.terminal")?;
+    jail.bind_console(pty.slave.as_fd()).at("process.terminal")?;
+    inherited.channel.send(&Message::new(Kind::Console), &[pty.master.as_fd()])?;
+    pty.become_controlling().at("process.terminal")
+}
+
+fn set_names(plan: &CreatePlan) -> Result<()> {
+    if let Some(name) = &plan.hostname {
+        nix::unistd::sethostname(name).call("sethostname").at("hostname")?;
+    }
+    if let Some(name) = &plan.domainname {
+        rustix::system::setdomainname(name.as_bytes()).call("setdomainname").at("domainname")?;
+    }
+    Ok(())
+}
+
+/// Scheduling, stdio, umask; returns the environment, HOME included.
+fn settle_process(plan: &CreatePlan, jail: &Jail) -> Result<Vec<String>> {
+    let Some(process) = &plan.process else { return Ok(Vec::new()) };
+    stdio::own(process.uid)?;
+    scheduling::apply(process)?;
+    rustix::process::umask(Mode::from_raw_mode(process.umask));
+    let mut env = process.env.variables.clone();
+    if process.env.home_from_passwd {
+        env.push(format!("HOME={}", home(jail, process.uid)));
+    }
+    Ok(env)
+}
+
+/// From the container's /etc/passwd, else `/`. Whatever is wrong with that file is the image's affair.
+fn home(jail: &Jail, uid: u32) -> String {
+    jail.open_passwd().and_then(|passwd| home::read(passwd.as_fd(), uid)).unwrap_or_else(|_| "/".into())
+}
+
+/// The state for startContainer hooks, ready on a descriptor: a filter may deny making one later.
+fn hook_stdin(plan: &CreatePlan) -> Result<Option<OwnedFd>> {
+    if plan.hooks.start_container.is_empty() {
+        return Ok(None);
+    }
+    let state = HookState {
+        oci_version: OCI_VERSION,
+        id: &plan.id,
+        status: "created",
+        pid: std::process::id() as i32,
+        bundle: &plan.bundle,
+        annotations: &plan.annotations,
+    };
+    let fd = rustix::fs::memfd_create(c"state", MemfdFlags::CLOEXEC).call("memfd_create")?;
+    rustix::io::pwrite(&fd, &state.json()?, 0).call("write")?;
+    Ok(Some(fd))
+}

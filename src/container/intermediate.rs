@@ -1,0 +1,109 @@
+//! I1–I4: the process between runtime and init when a user namespace is involved.
+//!
+//! Runs in a fork-like clone of the runtime. It joins what the config names, enters the user namespace,
+//! is mapped by the runtime, becomes its root, and clones init as its own sibling (CLONE_PARENT), so that
+//! init stays the runtime's child and everything new belongs to the mapped root.
+
+use super::init::{self, Born, Inherited};
+use super::message::{Kind, Message, Step};
+use crate::error::{Call, Doing, Error, Result};
+use crate::plan::namespaces::{NsKind, TimeOffset};
+use crate::sys::clone::{Clone, clone3};
+use crate::sys::process::{become_ids, close_inherited, exit_now, set_dumpable, set_name};
+use crate::sys::ns;
+use std::convert::Infallible;
+use std::os::fd::AsFd;
+
+pub fn run(inherited: &Inherited) -> Infallible {
+    if let Err((step, e)) = steps(inherited) {
+        // The runtime sees at least the end-of-file.
+        if inherited.channel.send(&Message::failed(step, &e), &[]).is_err() {}
+        exit_now(1);
+    }
+    exit_now(0)
+}
+
+fn steps(inherited: &Inherited) -> Result<(), (Step, Error)> {
+    let at = |step: Step| move |e: Error| (step, e);
+    let plan = inherited.plan;
+
+    // I1: in the cgroup first, then out of the runtime's namespaces.
+    close_inherited(inherited.runtime_end);
+    set_name(c"orlop:[inter]");
+    if plan.hide_early {
+        set_dumpable(false);
+    }
+    inherited.cgroups.enter_self().map_err(at(Step::I1))?;
+    let later = join_what_can_be(inherited).map_err(at(Step::I1))?;
+    enter_user_namespace(inherited).map_err(at(Step::I1))?;
+    inherited.channel.tell(Kind::MapIds).map_err(at(Step::I1))?;
+    inherited.channel.await_or_die(Kind::IdsMapped);
+
+    // I2: root of the user namespace.
+    become_ids(0, 0)
+        .doing("become root of the user namespace")
+        .hint("linux.uidMappings and gidMappings must map id 0")
+        .map_err(at(Step::I2))?;
+
+    // I3: what belongs to that user namespace, and what is for children only.
+    for joined in later {
+        ns::setns(joined.fd.as_fd(), joined.kind.flag())
+            .at_with(|| joined.field.clone())
+            .doing("join a namespace")
+            .map_err(at(Step::I3))?;
+    }
+    let offsets = &plan.namespaces.time_offsets;
+    if !offsets.is_empty() {
+        ns::unshare(NsKind::Time.flag()).at("linux.namespaces").map_err(at(Step::I3))?;
+        write_time_offsets(offsets).map_err(at(Step::I3))?;
+    }
+
+    // I4: init, in all the new namespaces at once.
+    let mut flags = libc::CLONE_PARENT as u64;
+    for kind in &plan.namespaces.create {
+        let made = matches!(kind, NsKind::User | NsKind::Cgroup);
+        if !made && !(*kind == NsKind::Time && !offsets.is_empty()) {
+            flags |= kind.flag() as u64;
+        }
+    }
+    let request = Clone { flags, into_cgroup: None };
+    let child = clone3(&request, || init::run(inherited, Born::OfIntermediate))
+        .doing("create the container's namespaces")
+        .map_err(at(Step::I4))?;
+    let message = Message { number: child.pid, ..Message::new(Kind::InitPid) };
+    inherited.channel.send(&message, &[child.pidfd.as_fd()]).map_err(at(Step::I4))
+}
+
+/// Joins the namespaces that the runtime's own rights suffice for, and returns those that belong to the
+/// user namespace that is still to be entered.
+fn join_what_can_be<'a>(inherited: &Inherited<'a>) -> Result<Vec<&'a super::create::Joined>> {
+    let mut later = Vec::new();
+    for joined in inherited.joins.iter().filter(|joined| joined.kind != NsKind::User) {
+        match ns::setns(joined.fd.as_fd(), joined.kind.flag()) {
+            Ok(()) => {}
+            Err(e) if e.errno() == libc::EPERM => later.push(joined),
+            Err(e) => return Err(e.at(joined.field.clone()).doing("join a namespace")),
+        }
+    }
+    Ok(later)
+}
+
+fn enter_user_namespace(inherited: &Inherited) -> Result<()> {
+    match inherited.joins.iter().find(|joined| joined.kind == NsKind::User) {
+        Some(joined) => ns::setns(joined.fd.as_fd(), NsKind::User.flag())
+            .at_with(|| joined.field.clone())
+            .doing("join a namespace"),
+        None => ns::unshare(NsKind::User.flag())
+            .doing("create the user namespace")
+            .at("linux.namespaces")
+            .hint("see /proc/sys/user/max_user_namespaces"),
+    }
+}
+
+/// Offsets are written before the first process enters (time_namespaces(7)).
+pub fn write_time_offsets(offsets: &[TimeOffset]) -> Result<()> {
+    const PATH: &str = "/proc/self/timens_offsets";
+    let text: String =
+        offsets.iter().map(|o| format!("{} {} {}\n", o.clock, o.seconds, o.nanoseconds)).collect();
+    std::fs::write(PATH, text).call("write").at("linux.timeOffsets").doing("set the clock offsets")
+}

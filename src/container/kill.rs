@@ -1,0 +1,63 @@
+//! `kill`: a signal to init by pidfd, or to everything in the container's cgroup.
+
+use super::status::living_init;
+use crate::cgroup::Manager;
+use crate::error::{Doing, Error, Result};
+use crate::state::Record;
+use crate::sys::process::{pidfd_open, pidfd_send_signal};
+use std::os::fd::AsFd;
+
+/// Sends `signal` to init. `all`: to every process of the cgroup instead; then a stopped container is no
+/// error. Takes no lock: it must work while `create` or `start` is stuck.
+pub fn kill(record: &Record, signal: i32, all: bool) -> Result<()> {
+    let manager = Manager::open(&record.cgroup);
+    let init = living_init(record)?;
+    if all {
+        return kill_everything(&manager, signal);
+    }
+    let Some(pidfd) = init else {
+        // Leftovers of a container without a pid namespace of its own can still be killed.
+        if signal == libc::SIGKILL && !record.own_pid_namespace {
+            manager.kill_all()?;
+        }
+        return Err(Error::new("container not running"));
+    };
+    if signal == libc::SIGKILL && !record.own_pid_namespace {
+        // The others do not die with init then.
+        manager.kill_all()?;
+    }
+    match pidfd_send_signal(pidfd.as_fd(), signal) {
+        Ok(()) => {}
+        Err(e) if e.errno() == libc::ESRCH => return Err(Error::new("container not running")),
+        Err(e) => return Err(e).doing("signal the container's init"),
+    }
+    if signal == libc::SIGKILL {
+        // A frozen process cannot die on v1.
+        manager.thaw()?;
+    }
+    Ok(())
+}
+
+/// A waiting init is pid 1 of its namespace, where the kernel ignores a signal with default action; but
+/// there is no program yet whose choice that could be, so a deadly signal ends it (as with runc).
+pub fn kill_waiting(record: &Record, signal: i32) -> Result<()> {
+    const HARMLESS: [i32; 5] = [libc::SIGCHLD, libc::SIGCONT, libc::SIGURG, libc::SIGWINCH, libc::SIGTSTP];
+    const STOPPING: [i32; 3] = [libc::SIGSTOP, libc::SIGTTIN, libc::SIGTTOU];
+    let deadly = !HARMLESS.contains(&signal) && !STOPPING.contains(&signal);
+    kill(record, if deadly { libc::SIGKILL } else { signal }, false)
+}
+
+fn kill_everything(manager: &Manager, signal: i32) -> Result<()> {
+    if signal == libc::SIGKILL {
+        return manager.kill_all();
+    }
+    for pid in manager.processes()? {
+        match pidfd_open(pid).and_then(|pidfd| pidfd_send_signal(pidfd.as_fd(), signal)) {
+            Ok(()) => {}
+            // It ended between the list and the signal; EINVAL: it is a thread by now.
+            Err(e) if matches!(e.errno(), libc::ESRCH | libc::EINVAL) => {}
+            Err(e) => return Err(e).doing("signal a process of the container").at(format!("pid {pid}")),
+        }
+    }
+    Ok(())
+}

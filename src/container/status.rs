@@ -1,0 +1,82 @@
+//! What state a container is in: always derived, never believed from the record.
+//!
+//! identity alive (pidfd + pidfd inode or start time + boot id)? → gate present and somebody at it?
+//! → frozen? A zombie counts as stopped: its parent may never reap it.
+
+use crate::cgroup::{Freezer, Manager};
+use crate::error::{Error, Result};
+use crate::state::{Entry, Identity, Record};
+use crate::sys::process::{has_ended, pidfd_inode, pidfd_open};
+use std::os::fd::{AsFd, OwnedFd};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    Creating,
+    Created,
+    Running,
+    Paused,
+    Stopped,
+}
+
+impl Status {
+    pub fn word(self) -> &'static str {
+        match self {
+            Status::Creating => "creating",
+            Status::Created => "created",
+            Status::Running => "running",
+            Status::Paused => "paused",
+            Status::Stopped => "stopped",
+        }
+    }
+}
+
+/// A descriptor of init if it still is the process that the record means, and lives.
+pub fn living_init(record: &Record) -> Result<Option<OwnedFd>> {
+    let Some(identity) = &record.init else { return Ok(None) };
+    if record.boot_id != crate::host::boot_id()? {
+        return Ok(None);
+    }
+    let pidfd = match pidfd_open(identity.pid) {
+        Ok(pidfd) => pidfd,
+        // EINVAL: the number now belongs to a thread of somebody.
+        Err(e) if matches!(e.errno(), libc::ESRCH | libc::EINVAL) => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    if has_ended(pidfd.as_fd()) || !is_same(&pidfd, identity)? {
+        return Ok(None);
+    }
+    Ok(Some(pidfd))
+}
+
+/// The pidfd is open now, so the number cannot change hands between this check and its use.
+fn is_same(pidfd: &OwnedFd, identity: &Identity) -> Result<bool> {
+    let inode = pidfd_inode(pidfd.as_fd());
+    if inode != 0 && identity.pidfd_inode != 0 {
+        return Ok(inode == identity.pidfd_inode);
+    }
+    Ok(crate::host::process_stat(identity.pid)?.is_some_and(|stat| stat.start_time == identity.start_time))
+}
+
+pub fn status(entry: &Entry, record: Option<&Record>) -> Result<Status> {
+    let Some(record) = record else { return Ok(Status::Creating) };
+    if record.init.is_none() {
+        return Ok(Status::Creating);
+    }
+    if living_init(record)?.is_none() {
+        return Ok(Status::Stopped);
+    }
+    // A created container can be paused too, but then nobody could tell that it was never started.
+    let waiting = entry.open_gate()?.is_some();
+    if Manager::open(&record.cgroup).state()? == Freezer::Frozen {
+        return Ok(Status::Paused);
+    }
+    Ok(if waiting { Status::Created } else { Status::Running })
+}
+
+/// The record of an entry that has got beyond its claim; a container still being created does not exist
+/// for commands that act on one.
+pub fn record(entry: &Entry) -> Result<Record> {
+    entry
+        .load()?
+        .ok_or_else(|| Error::new("container does not exist").of_kind(crate::error::Kind::NoContainer))
+}

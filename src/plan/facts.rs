@@ -1,0 +1,20 @@
+//! What the plan is told about the host (filled by `host::facts`). Plain data.
+
+use super::cgroup::facts::CgroupFacts;
+use serde::Serialize;
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct HostFacts {
+    pub euid: u32,
+    pub egid: u32,
+    /// Our uid 0, if we are that, is not the host's.
+    pub in_user_namespace: bool,
+    /// The highest capability this kernel knows.
+    pub last_cap: u32,
+    /// Capabilities the runtime itself may pass on: permitted ∩ bounding.
+    pub grantable: u64,
+    pub cgroups: CgroupFacts,
+    /// Activation sockets meant for us (sd_listen_fds(3)).
+    pub listen_fds: Option<u32>,
+    pub notify_socket: Option<String>,
+}
