@@ -8,6 +8,7 @@ pub mod clock;
 pub mod console;
 pub mod container;
 pub mod error;
+pub mod host;
 pub mod plan;
 pub mod rootfs;
 pub mod security;

@@ -54,3 +54,6 @@ fn last_cap() -> Result<u32> {
 fn read(path: &'static str) -> Result<String> {
     std::fs::read_to_string(path).call("open").at(path)
 }
+//! What the host offers, read once and only as far as a plan asks for it.
+
+pub mod cgroup;

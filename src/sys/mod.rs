@@ -13,3 +13,5 @@ pub mod mount;
 pub mod path;
 pub mod procfs;
 pub mod tree;
+pub mod bpf;
+pub mod cgroupfs;
