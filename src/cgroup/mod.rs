@@ -1,1 +1,130 @@
 //! Control groups: executors of the plan (directories, entry, limits, devices, freeze, kill, removal).
+//!
+//! In the runtime, except [`Cgroups::enter_self`], which the child calls first of all. [`create`] (P2)
+//! makes the cgroups and opens what the child needs to enter, [`Cgroups::apply`] (P6) sets limits and
+//! device rules. Later commands have only the record and work through [`Manager`]. Nothing here asks
+//! what the configuration says.
+
+mod devices;
+mod files;
+mod freezer;
+mod kill;
+mod manager;
+mod remove;
+mod v1;
+mod v2;
+
+pub use freezer::Freezer;
+pub use manager::{Manager, apply_writes};
+
+use crate::error::{Doing, Error, Result};
+use crate::plan::cgroup::{CgroupPlan, CgroupRecord, Driver, Layout, Version};
+use crate::sys::cgroupfs;
+use files::Place;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+const ROOTLESS: &str = "rootless needs no limits + no cgrouppath when no permission is granted for cgroups";
+
+/// The cgroups of a container that is being created, with all descriptors that entry and limits need.
+pub struct Cgroups {
+    /// One per hierarchy of the plan; None where a hierarchy is left out (rootless, or its mount is gone).
+    places: Vec<Option<Place>>,
+    /// For the child, opened here: the kernel checks the opener's rights.
+    entries: Vec<OwnedFd>,
+    /// On a v2 host the directory for CLONE_INTO_CGROUP.
+    leaf: Option<OwnedFd>,
+    record: CgroupRecord,
+}
+
+/// Makes the container's cgroups (P2). The plan's record must have been saved. A target that already
+/// has processes or is frozen is refused; on any failure what was made is removed again.
+pub fn create(plan: &CgroupPlan) -> Result<Cgroups> {
+    let mut cgroups = Cgroups { places: vec![], entries: vec![], leaf: None, record: plan.record() };
+    if plan.driver == Driver::Disabled {
+        return Ok(cgroups);
+    }
+    match cgroups.make(plan) {
+        Ok(()) => {
+            cgroups.record.made = true;
+            Ok(cgroups)
+        }
+        Err(e) => {
+            for place in cgroups.places.iter().flatten() {
+                place.undo();
+            }
+            Err(e.doing("make the cgroup"))
+        }
+    }
+}
+
+impl Cgroups {
+    fn make(&mut self, plan: &CgroupPlan) -> Result<()> {
+        for (i, hierarchy) in plan.hierarchies.iter().enumerate() {
+            let has_work = plan.writes.iter().chain(&plan.before_entry).any(|w| w.hierarchy == i)
+                || plan.devices.as_ref().is_some_and(|d| d.hierarchy == i && !d.optional);
+            let place = match Place::make(hierarchy) {
+                Ok(place) => Some(place),
+                Err(e) if files::is_refusal(&e) && plan.may_skip && !has_work => None,
+                Err(e) if files::is_refusal(&e) && plan.rootless => return Err(e.hint(ROOTLESS)),
+                // A v1 hierarchy that went away since mountinfo was read, or is hidden: nothing asks for it.
+                Err(e) if files::is_no_mount(&e) && hierarchy.version == Version::V1 && !has_work => None,
+                Err(e) => return Err(e),
+            };
+            // Kept before it is checked, so that a failure removes it.
+            self.places.push(place);
+            if let Some(place) = self.places.last().and_then(Option::as_ref) {
+                if hierarchy.version == Version::V2 {
+                    v2::prepare(place, plan)?;
+                }
+                if plan.cpuset_copy == Some(i) {
+                    v1::copy_cpuset(place)?;
+                }
+                freezer::check_target(place, hierarchy)?;
+                let entry = if hierarchy.version == Version::V2 { "cgroup.procs" } else { "tasks" };
+                self.entries.push(place.open_write(entry)?);
+                if plan.layout == Layout::V2 {
+                    self.leaf = Some(place.open_dir()?);
+                }
+            }
+        }
+        files::apply(&self.places, &plan.before_entry)
+    }
+
+    /// The record to save once the child is recorded: these cgroups are ours now.
+    pub fn record(&self) -> &CgroupRecord {
+        &self.record
+    }
+
+    /// The directory for clone3's CLONE_INTO_CGROUP. A child so born is in all its cgroups; without it
+    /// (v1, hybrid, or a kernel before 5.7) the child must call [`Cgroups::enter_self`].
+    pub fn clone_into(&self) -> Option<BorrowedFd<'_>> {
+        self.leaf.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Moves the calling process, which must have one thread, into all cgroups. To be done before
+    /// anything else in the child, so that no process of the container ever runs outside of them.
+    pub fn enter_self(&self) -> Result<()> {
+        self.entries.iter().try_for_each(|file| cgroupfs::write(file, b"0").doing("enter the cgroup"))
+    }
+
+    /// Sets limits and device rules (P6): after the forks of the start, before the prestart hooks.
+    pub fn apply(&self, plan: &CgroupPlan) -> Result<()> {
+        if let Some(check) = &plan.memory_check {
+            files::check_memory(&self.places, check)?;
+        }
+        files::apply(&self.places, &plan.writes)
+            .map_err(|e| if plan.rootless && files::is_refusal(&e) { e.hint(ROOTLESS) } else { e })?;
+        match &plan.devices {
+            Some(devices) => match devices::apply(&self.places, devices) {
+                Err(e) if devices.optional && files::is_refusal(&e) => Ok(()),
+                done => done,
+            },
+            None => Ok(()),
+        }
+    }
+}
+
+/// What a place that was left out means to somebody who needs it.
+fn absent(field: &str) -> Error {
+    Error::field(field, "cannot be set: the container has no cgroup there")
+}

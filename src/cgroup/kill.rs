@@ -1,0 +1,103 @@
+//! The processes of a cgroup tree, and their end.
+//!
+//! Signals go through pidfds only: a number read from cgroup.procs may belong to a stranger a moment
+//! later. A pidfd is used when its number is still in the cgroup after it was opened.
+
+use super::files::{Place, read_at};
+use crate::error::{Doing, Error, Result};
+use crate::sys::cgroupfs;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// Process ids in the cgroup and below, each once. A cgroup that is gone has none.
+pub(super) fn processes(place: &Place) -> Result<Vec<i32>> {
+    let mut pids = vec![];
+    match cgroupfs::openat_dir(&place.mount, &place.path, true) {
+        Ok(dir) => collect(dir, &mut pids).at_with(|| place.shown.display().to_string())?,
+        Err(e) if e.errno() == libc::ENOENT => {}
+        Err(e) => return Err(e.at(place.shown.display().to_string())),
+    }
+    pids.sort_unstable();
+    pids.dedup();
+    Ok(pids)
+}
+
+/// Without recursion: the payload decides how deep its cgroups are.
+fn collect(top: OwnedFd, pids: &mut Vec<i32>) -> Result<()> {
+    let mut open = vec![top];
+    while let Some(dir) = open.pop() {
+        let text = match read_at(&dir, "cgroup.procs") {
+            // A threaded cgroup lists its threads only.
+            Err(e) if e.errno() == libc::EOPNOTSUPP => read_at(&dir, "cgroup.threads")?,
+            text => text?,
+        };
+        // 0 is a process of a pid namespace that we do not see.
+        let numbers = text.iter().flat_map(|t| t.lines()).filter_map(|l| l.parse::<i32>().ok());
+        pids.extend(numbers.filter(|pid| *pid > 0));
+        // kernfs counts children in the links: the common leaf costs no listing.
+        if cgroupfs::fstat_nlink(&dir)? <= 2 {
+            continue;
+        }
+        for name in cgroupfs::getdents_dirs(&dir)? {
+            match cgroupfs::openat_dir(&dir, name.as_c_str(), true) {
+                Ok(child) => open.push(child),
+                Err(e) if e.errno() == libc::ENOENT => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// SIGKILL to all that `list` names, if it still names them once they are held.
+pub(super) fn kill_listed(list: impl Fn() -> Result<Vec<i32>>) -> Result<()> {
+    let mut held: Vec<(i32, OwnedFd)> = vec![];
+    for pid in list()? {
+        match cgroupfs::pidfd_open(pid) {
+            Ok(fd) => held.push((pid, fd)),
+            // Gone; or a thread of a threaded cgroup, whose process is listed elsewhere.
+            Err(e) if [libc::ESRCH, libc::EINVAL, libc::ENOENT].contains(&e.errno()) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    let still = list()?;
+    for (_, fd) in held.iter().filter(|(pid, _)| still.binary_search(pid).is_ok()) {
+        match cgroupfs::pidfd_kill(fd.as_fd()) {
+            Err(e) if e.errno() == libc::ESRCH => {}
+            done => done?,
+        }
+    }
+    Ok(())
+}
+
+/// The kernel kills the whole tree at once, newborn children included (v2, since 5.14). False when it
+/// has no such file.
+pub(super) fn cgroup_kill(place: &Place) -> Result<bool> {
+    match place.write("cgroup.kill", "1") {
+        Ok(()) => Ok(true),
+        // EOPNOTSUPP: a threaded cgroup.
+        Err(e) if [libc::ENOENT, libc::EOPNOTSUPP, libc::ENODEV].contains(&e.errno()) => Ok(false),
+        Err(e) => Err(e.doing("kill the cgroup")),
+    }
+}
+
+/// `pid 12 (D), pid 13 (Z)`: who is left and in which state (proc(5)).
+pub(super) fn show(pids: &[i32]) -> String {
+    let mut shown: Vec<String> =
+        pids.iter().take(8).map(|pid| format!("pid {pid} ({})", state_of(*pid))).collect();
+    if pids.len() > shown.len() {
+        shown.push(format!("{} more", pids.len() - shown.len()));
+    }
+    shown.join(", ")
+}
+
+fn state_of(pid: i32) -> char {
+    let stat = read_at(cgroupfs::CWD, &format!("/proc/{pid}/stat")).ok().flatten().unwrap_or_default();
+    // The name in parentheses may itself contain anything.
+    stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()).unwrap_or('X')
+}
+
+/// Somebody would not die.
+pub(super) fn survivors(pids: &[i32]) -> Error {
+    Error::new(format!("processes survive SIGKILL: {}", show(pids)))
+        .hint("state D waits for the kernel (disk, NFS, FUSE), state Z for its parent or its other threads")
+}

@@ -1,0 +1,229 @@
+//! The cgroups of an existing container, from its record alone.
+//!
+//! In the runtime of every later command. Opening costs nothing: each verb opens the hierarchies it
+//! needs, and one that is gone (a reboot, an unmount, a removed cgroup) counts as empty.
+
+use super::files::{self, Place, is_no_mount};
+use super::freezer::{self, Freezer};
+use super::{kill, remove};
+use crate::error::{Doing, Error, Result};
+use crate::plan::cgroup::{CgroupRecord, CgroupWrite, Hierarchy, MemoryCheck, Version};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// How long killed processes may take to be gone.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// v1 hierarchies in which to look for a container's processes, best first.
+const TELLING: [&str; 4] = ["freezer", "devices", "pids", "memory"];
+
+/// v1 writes the largest multiple of a page for "no limit".
+const UNLIMITED: u64 = 0x7fff_ffff_ffff_f000;
+
+pub struct Manager<'r> {
+    record: &'r CgroupRecord,
+}
+
+impl<'r> Manager<'r> {
+    pub fn open(record: &'r CgroupRecord) -> Self {
+        Self { record }
+    }
+
+    /// Ids of all processes in the container's cgroup and below it.
+    pub fn processes(&self) -> Result<Vec<i32>> {
+        let v2 = self.record.hierarchies.iter().filter(|h| h.version == Version::V2);
+        let telling = TELLING.iter().filter_map(|c| self.with_controller(c));
+        for hierarchy in v2.chain(telling).chain(&self.record.hierarchies) {
+            if let Some(place) = open(hierarchy)? {
+                return kill::processes(&place);
+            }
+        }
+        Ok(vec![])
+    }
+
+    /// Kills every process of the container and waits until all are gone, 10 s at most. Works on a
+    /// frozen container and leaves it thawed. Without a made cgroup there is nobody to kill.
+    pub fn kill_all(&self) -> Result<()> {
+        if !self.record.made {
+            return Ok(());
+        }
+        let places = self.places()?;
+        let list = || all_processes(&places);
+        let killed = self.kill_until_gone(&places, list);
+        // Frozen v1 processes die only when they are thawed, so also after a failure.
+        let thawed = match self.freezer_place()? {
+            Some(place) => match freezer::thaw(&place) {
+                Err(e) if [libc::ENOENT, libc::ENODEV].contains(&e.errno()) => Ok(()),
+                done => done,
+            },
+            None => Ok(()),
+        };
+        killed.and(thawed)
+    }
+
+    fn kill_until_gone(&self, places: &[Place], list: impl Fn() -> Result<Vec<i32>>) -> Result<()> {
+        let mut left = list()?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        for place in places.iter().filter(|p| p.version == Version::V2) {
+            kill::cgroup_kill(place)?;
+        }
+        let deadline = Instant::now() + PATIENCE;
+        let mut pause = Duration::from_micros(500);
+        let mut round = 0;
+        loop {
+            self.kill_frozen(&list, round)?;
+            sleep(pause);
+            left = list()?;
+            if left.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(kill::survivors(&left));
+            }
+            pause = (pause * 2).min(Duration::from_millis(50));
+            round += 1;
+        }
+    }
+
+    /// Stops all, so that nobody forks away from the list, kills them and lets them go to die. A cgroup
+    /// that will not freeze is killed as it is; the next round gets those who slipped through.
+    fn kill_frozen(&self, list: impl Fn() -> Result<Vec<i32>>, round: u32) -> Result<()> {
+        let freezer = match self.freezer_place()? {
+            Some(place) if round > 0 && place.version == Version::V1 => Some(place),
+            _ => None,
+        };
+        if let Some(place) = &freezer {
+            match place.write("freezer.state", "FROZEN") {
+                Err(e) if ![libc::ENOENT, libc::ENODEV].contains(&e.errno()) => return Err(e),
+                // Not waited for: what matters is that nobody new can start.
+                _ => {}
+            }
+        }
+        let killed = kill::kill_listed(list);
+        if let Some(place) = self.freezer_place()? {
+            match freezer::thaw(&place) {
+                Err(e) if ![libc::ENOENT, libc::ENODEV].contains(&e.errno()) => return Err(e),
+                _ => {}
+            }
+        }
+        killed
+    }
+
+    /// Stops all processes of the container; an error leaves them running.
+    pub fn freeze(&self) -> Result<()> {
+        freezer::freeze(&self.needed_freezer()?)
+    }
+
+    pub fn thaw(&self) -> Result<()> {
+        freezer::thaw(&self.needed_freezer()?)
+    }
+
+    /// Without a freezer, or without the cgroup, nothing is ever frozen.
+    pub fn state(&self) -> Result<Freezer> {
+        self.freezer_place()?.map_or(Ok(Freezer::Thawed), |place| freezer::state(&place))
+    }
+
+    /// Removes the cgroups with all children; missing ones are fine. Processes must be gone: an error
+    /// names those that hold it.
+    pub fn remove(&self) -> Result<()> {
+        remove::remove(self.record)
+    }
+
+    /// Processes that the kernel killed for want of memory; 0 without a memory controller.
+    pub fn oom_kills(&self) -> Result<u64> {
+        let Some(place) = self.memory_place()? else { return Ok(0) };
+        let file = if place.version == Version::V1 { "memory.oom_control" } else { "memory.events" };
+        let text = place.read(file)?.unwrap_or_default();
+        Ok(text.lines().find_map(|l| l.strip_prefix("oom_kill ")?.parse().ok()).unwrap_or(0))
+    }
+
+    /// The memory limit in bytes; None when there is none.
+    pub fn memory_limit(&self) -> Result<Option<u64>> {
+        let Some(place) = self.memory_place()? else { return Ok(None) };
+        let file = if place.version == Version::V1 { "memory.limit_in_bytes" } else { "memory.max" };
+        let limit = place.read(file)?.and_then(|text| text.parse().ok());
+        Ok(limit.filter(|bytes| *bytes < UNLIMITED))
+    }
+
+    fn with_controller(&self, controller: &str) -> Option<&'r Hierarchy> {
+        self.record.hierarchies.iter().find(|h| h.controllers.iter().any(|c| c == controller))
+    }
+
+    /// On a hybrid host the v1 freezer, which callers expect there; the v2 one needs no controller.
+    fn freezer_place(&self) -> Result<Option<Place>> {
+        let v2 = || self.record.hierarchies.iter().find(|h| h.version == Version::V2);
+        self.with_controller("freezer").or_else(v2).map_or(Ok(None), open)
+    }
+
+    fn needed_freezer(&self) -> Result<Place> {
+        self.freezer_place()?.ok_or_else(|| Error::new("the container has no freezer cgroup"))
+    }
+
+    fn memory_place(&self) -> Result<Option<Place>> {
+        let v2 = || {
+            let has = self.record.v2_controllers.iter().any(|c| c == "memory");
+            self.record.hierarchies.iter().find(|h| has && h.version == Version::V2)
+        };
+        self.with_controller("memory").or_else(v2).map_or(Ok(None), open)
+    }
+
+    fn places(&self) -> Result<Vec<Place>> {
+        self.record.hierarchies.iter().filter_map(|h| open(h).transpose()).collect()
+    }
+}
+
+/// None when the hierarchy is not mounted any more.
+fn open(hierarchy: &Hierarchy) -> Result<Option<Place>> {
+    match Place::open(hierarchy) {
+        Ok(place) => Ok(Some(place)),
+        Err(e) if is_no_mount(&e) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Of all hierarchies: a payload with writable cgroups can leave some of them, never all.
+fn all_processes(places: &[Place]) -> Result<Vec<i32>> {
+    let mut pids = vec![];
+    for place in places {
+        pids.append(&mut kill::processes(place)?);
+    }
+    pids.sort_unstable();
+    pids.dedup();
+    Ok(pids)
+}
+
+/// Carries out the writes of `plan::cgroup::update`. When one fails, the files already written get
+/// their old values back, so that the container keeps the limits it had.
+pub fn apply_writes(
+    record: &CgroupRecord,
+    check: Option<&MemoryCheck>,
+    writes: &[CgroupWrite],
+) -> Result<()> {
+    let mut places = vec![];
+    for (i, hierarchy) in record.hierarchies.iter().enumerate() {
+        let used = writes.iter().any(|w| w.hierarchy == i) || check.is_some_and(|c| c.hierarchy == i);
+        places.push(if used { open(hierarchy)? } else { None });
+    }
+    if let Some(check) = check {
+        files::check_memory(&places, check)?;
+    }
+    let old: Vec<CgroupWrite> = writes.iter().filter_map(|w| with_old_value(&places, w)).collect();
+    files::apply(&places, writes).map_err(|e| match files::apply(&places, &old) {
+        Ok(()) => e,
+        Err(back) => e.hint(format!("the old limits did not all come back: {back}")),
+    })
+}
+
+/// The same write with what the file holds now; None for files of several lines, whose values are keyed.
+fn with_old_value(places: &[Option<Place>], write: &CgroupWrite) -> Option<CgroupWrite> {
+    let place = places.get(write.hierarchy)?.as_ref()?;
+    let value = place.read(&write.file).doing("read the old limit").ok().flatten()?;
+    (!value.is_empty() && !value.contains('\n') && !write.file.starts_with("io.")).then(|| CgroupWrite {
+        value,
+        repeat: true,
+        instead: None,
+        ..write.clone()
+    })
+}

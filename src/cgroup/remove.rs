@@ -1,0 +1,109 @@
+//! Removal of a container's cgroups, children first.
+//!
+//! The kernel says EBUSY for a moment after the last process died, so a busy directory is tried again
+//! with growing pauses, about a second for all hierarchies together. Parents stay: other containers
+//! may be on their way into them.
+
+use super::files::{Place, is_no_mount};
+use super::kill;
+use crate::error::{Error, Result};
+use crate::plan::cgroup::CgroupRecord;
+use crate::sys::cgroupfs;
+use std::ffi::CString;
+use std::os::fd::OwnedFd;
+use std::thread::sleep;
+use std::time::Duration;
+
+/// First pause; doubled ten times at most.
+const PAUSE: Duration = Duration::from_millis(1);
+const TRIES: u32 = 10;
+
+/// Removes the cgroup of every hierarchy; missing ones are fine. All that cannot go is named.
+pub(super) fn remove(record: &CgroupRecord) -> Result<()> {
+    let mut errors = vec![];
+    let mut pauses = 0;
+    for hierarchy in &record.hierarchies {
+        let place = match Place::open(hierarchy) {
+            Ok(place) => place,
+            // The hierarchy is not mounted any more, and its cgroups with it.
+            Err(e) if is_no_mount(&e) => continue,
+            Err(e) => {
+                errors.push(e);
+                continue;
+            }
+        };
+        if let Err(e) = remove_place(&place, record.made, &mut pauses) {
+            errors.push(e);
+        }
+    }
+    Error::joined(errors).map_or(Ok(()), |e| Err(e.doing("remove the cgroup")))
+}
+
+fn remove_place(place: &Place, ours: bool, pauses: &mut u32) -> Result<()> {
+    loop {
+        let busy = match cgroupfs::rmdirat(&place.mount, &place.path) {
+            Ok(()) => return Ok(()),
+            Err(e) if e.errno() == libc::EBUSY => e,
+            // Gone, or never made. On a read-only mount a missing one gives EROFS.
+            Err(e) if e.errno() == libc::ENOENT => return Ok(()),
+            Err(e) if e.errno() == libc::EROFS && !exists(place) => return Ok(()),
+            Err(e) => return Err(e.at(place.shown.display().to_string())),
+        };
+        if !ours {
+            if *pauses >= TRIES {
+                // Not marked as ours: whoever is in there is not of this container.
+                return Ok(());
+            }
+        } else if remove_children(place)? {
+            continue;
+        } else if *pauses >= TRIES {
+            let pids = kill::processes(place).unwrap_or_default();
+            let e = busy.at(place.shown.display().to_string());
+            return Err(if pids.is_empty() { e } else { e.hint(format!("held by {}", kill::show(&pids))) });
+        }
+        sleep(PAUSE * (1 << *pauses));
+        *pauses += 1;
+    }
+}
+
+fn exists(place: &Place) -> bool {
+    cgroupfs::openat_dir(&place.mount, &place.path, false).is_ok()
+}
+
+/// Removes what the payload made below. True when at least one directory went, so that a try at the top
+/// is worth while. Without recursion: the payload decides about the depth.
+fn remove_children(place: &Place) -> Result<bool> {
+    let top = match place.open_dir() {
+        Ok(dir) => dir,
+        Err(e) if e.errno() == libc::ENOENT => return Ok(true),
+        Err(e) => return Err(e),
+    };
+    let mut removed = false;
+    let mut names = cgroupfs::getdents_dirs(&top)?;
+    // The way down to where we are: each parent, its children still to do, and the one we went into.
+    let mut above: Vec<(OwnedFd, Vec<CString>, CString)> = vec![];
+    let mut dir = top;
+    loop {
+        let Some(name) = names.pop() else {
+            let Some((parent, siblings, name)) = above.pop() else { return Ok(removed) };
+            (dir, names) = (parent, siblings);
+            // Its children had their try; if it is still busy, the pause may help.
+            removed |= cgroupfs::rmdirat(&dir, name.as_c_str()).is_ok();
+            continue;
+        };
+        match cgroupfs::rmdirat(&dir, name.as_c_str()) {
+            Ok(()) => removed = true,
+            Err(e) if e.errno() == libc::EBUSY => {
+                // Gone meanwhile: as good as removed.
+                let Ok(child) = cgroupfs::openat_dir(&dir, name.as_c_str(), true) else { continue };
+                let below = cgroupfs::getdents_dirs(&child)?;
+                if !below.is_empty() {
+                    let siblings = std::mem::replace(&mut names, below);
+                    above.push((std::mem::replace(&mut dir, child), siblings, name));
+                }
+            }
+            Err(e) if e.errno() == libc::ENOENT => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
