@@ -4,12 +4,16 @@
 //! `container::create` is where to start reading.
 
 pub mod cgroup;
+pub mod cli;
 pub mod clock;
+pub mod commands;
 pub mod console;
 pub mod container;
 pub mod error;
 pub mod host;
+pub mod log;
 pub mod plan;
+pub mod process;
 pub mod rootfs;
 pub mod security;
 pub mod spec;

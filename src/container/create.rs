@@ -47,7 +47,6 @@ pub struct Created {
 
 /// Creates the container. The entry comes back locked.
 pub fn create(root: &Root, request: &Request) -> Result<Created> {
-    cgroup::refuse_occupied(&request.plan.cgroup)?;
     let entry = root.claim(&request.plan.id)?;
     let mut attempt = Attempt { record: intent(request.plan)?, init: None, warnings: Vec::new() };
     match attempt.run(&entry, request) {
@@ -61,9 +60,6 @@ pub fn create(root: &Root, request: &Request) -> Result<Created> {
 
 /// What is planned, before anything of it is done.
 fn intent(plan: &CreatePlan) -> Result<Record> {
-    let mut cgroup = plan.cgroup.record();
-    // The target was seen to be free: what is found there later is ours.
-    cgroup.made = true;
     Ok(Record {
         v: VERSION,
         id: plan.id.clone(),
@@ -74,7 +70,7 @@ fn intent(plan: &CreatePlan) -> Result<Record> {
         boot_id: host::boot_id()?,
         annotations: plan.annotations.clone(),
         init: None,
-        cgroup,
+        cgroup: plan.cgroup.record(),
         namespaces: NsKind::ALL.into_iter().filter(|kind| plan.namespaces.has(*kind)).collect(),
         own_pid_namespace: plan.namespaces.creates(NsKind::Pid),
         has_process: plan.process.is_some(),
@@ -105,6 +101,9 @@ impl Attempt {
             set_dumpable(false);
         }
         let cgroups = cgroup::create(&plan.cgroup)?;
+        // From here on whatever is found in them is ours to kill.
+        self.record.cgroup = cgroups.record().clone();
+        entry.save(&self.record)?;
         let joins = open_joins(plan)?;
         let host = rootfs::open_host(&plan.rootfs)?;
         let console_socket = request.console_socket.map(connect_console).transpose()?;

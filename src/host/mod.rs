@@ -1,5 +1,6 @@
 //! What this host is: read once, only what is asked for, as plain values for the plan.
 
+pub mod cgroup;
 pub mod process;
 
 pub use process::{ProcessStat, process_stat};
@@ -27,7 +28,7 @@ pub fn facts() -> Result<HostFacts> {
         egid: rustix::process::getegid().as_raw(),
         in_user_namespace: in_user_namespace()?,
         last_cap: last_cap()?,
-        grantable: crate::security::capabilities::grantable()?,
+        grantable: crate::security::capabilities::grantable(false)?,
         cgroups: cgroup::facts()?,
         listen_fds: crate::plan::fds::listen_fds(
             variable("LISTEN_PID").as_deref(),
@@ -54,6 +55,3 @@ fn last_cap() -> Result<u32> {
 fn read(path: &'static str) -> Result<String> {
     std::fs::read_to_string(path).call("open").at(path)
 }
-//! What the host offers, read once and only as far as a plan asks for it.
-
-pub mod cgroup;

@@ -24,7 +24,7 @@ use hooks::HooksPlan;
 use ids::IdMaps;
 use namespaces::{Namespaces, NsKind, Tree};
 use process::ProcessPlan;
-use rootfs::{MountNamespace, RootfsPlan, View};
+use rootfs::{MountNs, RootfsPlan, View};
 use seccomp::SeccompPlan;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -109,7 +109,7 @@ pub fn create(bundle: &Bundle, options: &Options, facts: &HostFacts) -> Result<C
     let process = process::plan(spec, &bundle.mended.scheduler_flags, &process_options, &mut warnings)?;
     let rootfs = rootfs::plan(bundle, &view(bundle, options, &namespaces, &cgroup, rootless), &mut warnings)?;
     let seccomp = match linux.and_then(|l| l.seccomp().as_ref()) {
-        Some(profile) => seccomp::plan(profile, seccomp::Arch::native(), &mut warnings)?,
+        Some(profile) => seccomp::plan(profile, seccomp::NATIVE, &mut warnings)?,
         None => None,
     };
     let annotations = spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect();
@@ -199,11 +199,11 @@ fn view<'a>(
 ) -> View<'a> {
     View {
         mount_ns: if namespaces.creates(NsKind::Mount) {
-            MountNamespace::New
+            MountNs::New
         } else if namespaces.joins(NsKind::Mount).is_some() {
-            MountNamespace::Joined
+            MountNs::Joined
         } else {
-            MountNamespace::None
+            MountNs::None
         },
         userns: namespaces.has(NsKind::User),
         new_userns: namespaces.creates(NsKind::User),

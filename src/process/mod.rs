@@ -1,0 +1,1 @@
+//! The container's process: stdio, limits, scheduling, home.
