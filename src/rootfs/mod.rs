@@ -1,1 +1,292 @@
-//! Executors of `plan::rootfs`: mounts, devices, masks, the switch of the root. Runs in init.
+//! Carries out a [`RootfsPlan`]: from a fresh mount namespace to a container that sees nothing but its own root.
+//!
+//! Four calls, each in its place of the process tree: [`open_host`] in the runtime before the clone,
+//! [`idmap`] in the runtime once the id maps are written, [`populate`] in init (N3), then [`Jail::switch`] and
+//! [`Jail::seal`] in init (N5), with the console, the sysctls and the host name between those two. Everything
+//! below the root is reached through one [`RootFd`] and mounted by descriptor; no path inside the container is
+//! ever given to the kernel twice.
+
+mod copy_up;
+mod devices;
+mod idmap;
+mod masks;
+mod mount;
+mod switch;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, FileType, Mode, OFlags};
+
+use crate::error::{Call, Doing, Error, Result};
+use crate::plan::rootfs::{MountNs, MountOp, Op, Opener, RootfsPlan};
+use crate::sys::path::{RootFd, identity, is_char_device};
+use crate::sys::procfs::Proc;
+use crate::sys::tree::{self, LazyProc, Tree};
+use crate::sys::{mount as sys_mount, path};
+
+pub use idmap::idmap;
+
+/// What the runtime opens on the host before the clone; init inherits it. All close-on-exec.
+#[derive(Debug)]
+pub struct HostFds {
+    /// root.path, O_PATH: init compares what it finds there with it.
+    pub rootfs: OwnedFd,
+    /// A clone of it, for a mapped root that may not walk to the path.
+    pub rootfs_tree: Option<OwnedFd>,
+    /// A clone of the host's verified /dev/null, for masked files.
+    pub null: Option<OwnedFd>,
+    /// Clones of bind sources by index into the plan's operations.
+    pub trees: Vec<(usize, OwnedFd)>,
+}
+
+/// A container's root on its way: after [`populate`] complete but not entered, after [`Jail::switch`] entered,
+/// after [`Jail::seal`] final.
+#[derive(Debug)]
+pub struct Jail {
+    root: RootFd,
+    proc: LazyProc,
+    null: Option<OwnedFd>,
+    /// Mounts that become read-only at the end.
+    late_readonly: Vec<LateReadonly>,
+    mount_ns: MountNs,
+    own_dev: bool,
+}
+
+#[derive(Debug)]
+struct LateReadonly {
+    at: String,
+    destination: PathBuf,
+    fd: OwnedFd,
+}
+
+/// Opens what only the runtime can open. Runs in the runtime before the clone; touches no mount.
+pub fn open_host(plan: &RootfsPlan) -> Result<HostFds> {
+    let phrase = || format!("open the root {}", plan.path.display());
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let rootfs = rustix::fs::openat(CWD, &plan.path, flags, Mode::empty()).call("openat");
+    let rootfs = rootfs.at("root.path").doing_with(phrase)?;
+    let kind = path::kind(rootfs.as_fd()).doing_with(phrase)?;
+    if kind != FileType::Directory {
+        let is = path::kind_words(kind);
+        return Err(Error::new(format!("is {is}, not a directory")).at("root.path").doing(phrase()));
+    }
+    let mut host = HostFds { rootfs, rootfs_tree: None, null: None, trees: Vec::new() };
+    if plan.mount_ns == MountNs::None {
+        return Ok(host);
+    }
+    host.null = if plan.masked_paths.is_empty() { None } else { Some(host_null()?) };
+    if plan.userns {
+        // Init tries by itself first; a failure here is then reported from there.
+        host.rootfs_tree = sys_mount::open_tree_clone(host.rootfs.as_fd(), c"", true).ok();
+    }
+    for (index, op, bind) in plan.opened_by_runtime() {
+        let tree = Tree::of_path(&bind.source, bind.recursive).and_then(|mut tree| {
+            mount::change_attributes(&mut tree, op, bind)?;
+            tree.into_detached()
+        });
+        match tree {
+            Ok(fd) => host.trees.push((index, fd)),
+            Err(_) if bind.opener == Opener::InitElseRuntime => {}
+            Err(e) => {
+                return Err(e.at(op.at.clone()).doing(format!("open {}", bind.source.display())));
+            }
+        }
+    }
+    Ok(host)
+}
+
+fn host_null() -> Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let null = rustix::fs::openat(CWD, c"/dev/null", flags, Mode::empty()).call("openat").at("/dev/null")?;
+    if !is_char_device(null.as_fd(), 1, 3)? {
+        return Err(Error::new("the host's /dev/null is not the character device 1:3"));
+    }
+    match sys_mount::open_tree_clone(null.as_fd(), c"", false) {
+        // Without the call a masked file is bound from this descriptor.
+        Err(e) if sys_mount::is_missing(e.errno()) => Ok(null),
+        answer => answer.at("/dev/null"),
+    }
+}
+
+/// Fills the root: propagation, mounts, devices, links, working directory. Runs in init, inside its namespaces
+/// and, with a user namespace, with its mapped ids, before it enters the root (N3).
+pub fn populate(plan: &RootfsPlan, host: HostFds) -> Result<Jail> {
+    // Modes of nodes and directories are meant as they are written.
+    let umask = rustix::process::umask(Mode::empty());
+    let answer = fill(plan, host);
+    rustix::process::umask(umask);
+    answer
+}
+
+fn fill(plan: &RootfsPlan, host: HostFds) -> Result<Jail> {
+    let proc = LazyProc::new();
+    let HostFds { rootfs, rootfs_tree, null, trees } = host;
+    if let Some(flags) = plan.old_propagation {
+        sys_mount::mount(None, c"/", None, flags, None).doing("set the propagation of the old root")?;
+    }
+    let root = match plan.mount_ns {
+        MountNs::None => RootFd::new(rootfs),
+        _ => {
+            let phrase = || format!("bind the root {} on itself", plan.path.display());
+            switch::attach_root(plan, rootfs, rootfs_tree, &proc).at("root.path").doing_with(phrase)?
+        }
+    };
+    let mut filler = Filler { root, proc, trees, late_readonly: Vec::new(), parent: None };
+    for (index, op) in plan.ops.iter().enumerate() {
+        match op {
+            Op::Mount(op) => {
+                filler.parent = None;
+                filler.mount(index, op)?;
+            }
+            Op::Device(op) => filler.device(op)?,
+            Op::Link(op) => filler.link(op)?,
+        }
+    }
+    if let Some(cwd) = &plan.cwd {
+        filler.working_directory(cwd)?;
+    }
+    let Filler { root, proc, late_readonly, .. } = filler;
+    Ok(Jail { root, proc, null, late_readonly, mount_ns: plan.mount_ns, own_dev: plan.own_dev })
+}
+
+/// The state of [`populate`].
+struct Filler {
+    root: RootFd,
+    proc: LazyProc,
+    trees: Vec<(usize, OwnedFd)>,
+    late_readonly: Vec<LateReadonly>,
+    /// The directory of the last node or link: they come in a row.
+    parent: Option<(PathBuf, OwnedFd)>,
+}
+
+impl Filler {
+    fn late_readonly(&mut self, op: &MountOp, fd: OwnedFd) {
+        let (at, destination) = (op.at.clone(), op.destination.clone());
+        self.late_readonly.push(LateReadonly { at, destination, fd });
+    }
+
+    /// process.cwd, made now because the root may become read-only. What cannot be reached or made is left to
+    /// chdir(2), which has the final ids and says so.
+    fn working_directory(&self, cwd: &Path) -> Result<()> {
+        match self.root.make_dir_all(cwd) {
+            Err(e) if !matches!(e.errno(), libc::EACCES | libc::ENOTDIR | libc::EROFS) => {
+                Err(e.at("process.cwd").doing(format!("create the working directory {}", cwd.display())))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Jail {
+    /// The container's root, before and after it is entered.
+    pub fn root(&self) -> &RootFd {
+        &self.root
+    }
+
+    /// A procfs that the container cannot touch, for labels and the like.
+    pub fn proc(&self) -> Result<&Proc> {
+        self.proc.get()
+    }
+
+    /// Writes the sysctl at `path` below /proc/sys (`net/ipv4/ip_forward`), in the caller's namespaces; before
+    /// [`Jail::seal`].
+    pub fn write_sysctl(&self, path: &str, value: &str) -> Result<()> {
+        self.proc.with_sysctls(|proc| proc.write_sysctl(path, value))
+    }
+
+    /// Binds the terminal on /dev/console, as the specification wants for `terminal`. After [`Jail::switch`],
+    /// before [`Jail::seal`]. Nothing happens without a mount namespace.
+    pub fn bind_console(&self, terminal: BorrowedFd<'_>) -> Result<()> {
+        if self.mount_ns == MountNs::None {
+            return Ok(());
+        }
+        let bind = || {
+            if path::kind(terminal)? != FileType::CharacterDevice {
+                return Err(Error::new("the terminal is not a character device"));
+            }
+            let dev = devices::real_dir(&self.root, Path::new("/dev"))?;
+            let target = devices::mount_point(dev.as_fd(), "console".as_ref())?;
+            let again = || devices::open_at(dev.as_fd(), "console".as_ref());
+            Tree::of_fd(terminal, false)?.attach(target.as_fd(), &self.proc, again).map(drop)
+        };
+        bind().doing("bind the terminal on /dev/console")
+    }
+
+    /// The end: masked and read-only paths, what had to stay writable until now, the root itself, its
+    /// propagation, and stdio that is still the host's /dev/null. Runs in init after [`Jail::switch`] and after
+    /// all that needs a writable /proc/sys or /dev.
+    pub fn seal(&self, plan: &RootfsPlan) -> Result<()> {
+        if self.mount_ns != MountNs::None {
+            masks::mask(self, plan)?;
+            masks::readonly(self, plan)?;
+            for late in &self.late_readonly {
+                let phrase = || format!("make {} read-only", late.destination.display());
+                masks::set_readonly(late.fd.as_fd(), &self.proc)
+                    .at_with(|| late.at.clone())
+                    .doing_with(phrase)?;
+            }
+            if plan.readonly {
+                let answer = masks::set_readonly(self.root.as_fd(), &self.proc);
+                answer.at("root.readonly").doing("make the root read-only")?;
+            }
+            if let Some(flags) = plan.propagation {
+                let answer = tree::set_propagation(self.root.as_fd(), flags, &self.proc);
+                answer.at("linux.rootfsPropagation").doing("set the propagation of the root")?;
+            }
+        }
+        if self.own_dev { self.own_null() } else { Ok(()) }
+    }
+
+    /// Exchanges each of the descriptors 0–2 that is the host's /dev/null for the container's.
+    fn own_null(&self) -> Result<()> {
+        let mut own: Option<OwnedFd> = None;
+        for stdio in [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()] {
+            // A closed descriptor is not ours to open.
+            if !is_char_device(stdio, 1, 3).unwrap_or(false) {
+                continue;
+            }
+            let null = match own.take() {
+                Some(null) => null,
+                None => self.container_null().doing("open the container's /dev/null")?,
+            };
+            match stdio.as_raw() {
+                0 => rustix::stdio::dup2_stdin(&null),
+                1 => rustix::stdio::dup2_stdout(&null),
+                _ => rustix::stdio::dup2_stderr(&null),
+            }
+            .call("dup2")?;
+            own = Some(null);
+        }
+        Ok(())
+    }
+
+    /// Verified before it is opened, for opening alone can act on a device, and after, for the name may have
+    /// changed in between.
+    fn container_null(&self) -> Result<OwnedFd> {
+        let refuse = || Error::new("is not the character device 1:3").at("/dev/null");
+        let dev = devices::real_dir(&self.root, Path::new("/dev"))?;
+        let looked = devices::open_at(dev.as_fd(), "null".as_ref())?;
+        if !is_char_device(looked.as_fd(), 1, 3)? {
+            return Err(refuse());
+        }
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let opened = rustix::fs::openat(&dev, c"null", flags, Mode::empty()).call("openat")?;
+        if identity(opened.as_fd())? != identity(looked.as_fd())? || !is_char_device(opened.as_fd(), 1, 3)? {
+            return Err(refuse());
+        }
+        rustix::fs::fcntl_setfl(&opened, OFlags::empty()).call("fcntl")?;
+        Ok(opened)
+    }
+}
+
+/// The number of a borrowed descriptor.
+trait Number {
+    fn as_raw(&self) -> i32;
+}
+
+impl Number for BorrowedFd<'_> {
+    fn as_raw(&self) -> i32 {
+        std::os::fd::AsRawFd::as_raw_fd(self)
+    }
+}

@@ -162,6 +162,11 @@ pub fn fstatfs(fd: BorrowedFd<'_>) -> Result<(u64, u64)> {
     Ok((stat.f_type.cast_unsigned() as u64 & 0xffff_ffff, stat.f_flags.cast_unsigned() as u64))
 }
 
+/// Whether `fd` lies on a procfs (PROC_SUPER_MAGIC, statfs(2)).
+pub fn is_procfs(fd: BorrowedFd<'_>) -> Result<bool> {
+    Ok(fstatfs(fd)?.0 == 0x9fa0)
+}
+
 /// A detached clone of the tree at an absolute path of this process's own mount namespace. Sources of binds are
 /// trusted, so links in them are followed.
 pub fn open_tree_of_path(path: &CStr, recursive: bool) -> Result<OwnedFd> {

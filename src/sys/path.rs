@@ -287,7 +287,7 @@ impl Walk<'_> {
             Err(e) if e.errno() == libc::EEXIST && Instant::now() < self.deadline => {}
             Err(e) => {
                 let path = self.text(&name);
-                return Err(e.at(path));
+                return Err(e.doing(format!("create {path} in the root")));
             }
         }
         if Instant::now() > self.deadline {

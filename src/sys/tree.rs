@@ -139,7 +139,13 @@ impl Tree {
     pub fn new_fs(new: &NewFs<'_>) -> Result<Self> {
         if !new.only_mount {
             match mount::fsopen(new.fs_type) {
-                Ok(context) => return configured(context, new).map(Self::detached),
+                Ok(context) => match configured(context, new) {
+                    // Before Linux 6.8 overlay has no `lowerdir+`.
+                    Err(e)
+                        if e.errno() == libc::EINVAL
+                            && new.options.iter().any(|(key, _)| key == "lowerdir+") => {}
+                    answer => return answer.map(Self::detached),
+                },
                 Err(e) if mount::is_missing(e.errno()) => {}
                 Err(e) if e.errno() == libc::ENODEV => {
                     return Err(e.hint(format!("this kernel has no file system {:?}", new.fs_type)));
@@ -154,6 +160,14 @@ impl Tree {
             data: c_string(new.data.as_bytes())?,
         };
         Ok(Self { form, late: None })
+    }
+
+    /// The descriptor of a tree that needs nothing more: what a child can inherit and attach.
+    pub fn into_detached(self) -> Result<OwnedFd> {
+        match self {
+            Self { form: Form::Detached(fd), late: None } => Ok(fd),
+            _ => Err(Error::sys("open_tree", libc::ENOSYS).hint("detached trees need Linux 5.12")),
+        }
     }
 
     /// The descriptor when the tree has one already: a directory to fill, a file to look at.
@@ -309,14 +323,14 @@ fn configured(context: OwnedFd, new: &NewFs<'_>) -> Result<OwnedFd> {
             mount::fsconfig_string(context, "source", new.source)?;
         }
         for word in new.superblock {
-            mount::fsconfig_flag(context, word).at_with(|| format!("option {word}"))?;
+            mount::fsconfig_flag(context, word).doing_with(|| format!("set option {word}"))?;
         }
         for (key, value) in new.options {
             let answer = match value {
                 Some(value) => mount::fsconfig_string(context, key, value),
                 None => mount::fsconfig_flag(context, key),
             };
-            answer.at_with(|| format!("option {key}"))?;
+            answer.doing_with(|| format!("set option {key}"))?;
         }
         mount::fsconfig_create(context)
     };

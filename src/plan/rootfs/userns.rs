@@ -1,0 +1,33 @@
+//! Which file systems a user namespace may mount: the kernel's rules, so that `explain` can warn beforehand.
+
+use super::View;
+
+/// Why mounting `fs_type` from inside the container's user namespace will be refused, or None. The rules: a
+/// file system that shows a namespace (proc, sysfs, mqueue, cgroup) wants that namespace owned by the same user
+/// namespace; of the others only those flagged FS_USERNS_MOUNT.
+pub fn obstacle(fs_type: &str, view: &View<'_>) -> Option<&'static str> {
+    if !view.userns {
+        return None;
+    }
+    let missing = |own: bool, why: &'static str| (!own).then_some(why);
+    match fs_type {
+        "proc" => {
+            missing(view.own_pid_ns, "a user namespace can mount proc only with a pid namespace of its own")
+        }
+        "sysfs" => missing(
+            view.own_net_ns,
+            "a user namespace can mount sysfs only with a network namespace of its own",
+        ),
+        "mqueue" => missing(
+            view.own_ipc_ns,
+            "a user namespace can mount mqueue only with an ipc namespace of its own",
+        ),
+        "cgroup" | "cgroup2" => missing(
+            view.cgroupns,
+            "a user namespace can mount cgroups only with a cgroup namespace of its own",
+        ),
+        // tmpfs, ramfs, devpts: always; overlay since 5.11; fuse since 4.18; bpf since 6.9 with a token.
+        "tmpfs" | "ramfs" | "devpts" | "overlay" | "fuse" | "binder" | "bpf" => None,
+        _ => Some("a user namespace cannot mount this file system type"),
+    }
+}

@@ -1,0 +1,133 @@
+//! Masked and read-only paths. Runs in init after the root is entered.
+//!
+//! A masked file gets a /dev/null that was cloned and verified on the host, never the container's own, which
+//! an image could have replaced. Masked directories share one empty read-only tmpfs. A path is looked up once,
+//! and what was found is what is covered.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::fs::FileType;
+
+use crate::error::{Doing, Error, Result};
+use crate::plan::rootfs::RootfsPlan;
+use crate::rootfs::Jail;
+use crate::spec::mount_options::MOUNT_ATTR_RDONLY;
+use crate::sys::path::{Last, kind};
+use crate::sys::tree::{self, LazyProc, NewFs, Tree};
+
+/// A read-only change waits for a writer that is just leaving.
+const BUSY_TRIES: u32 = 5;
+const BUSY_PAUSE: Duration = Duration::from_millis(100);
+
+/// What covers one kind of masked path: the first one is attached as it is, the others are clones of that
+/// mount, since a detached one cannot be cloned.
+enum Cover {
+    Fresh(Tree),
+    Attached(OwnedFd),
+}
+
+impl Cover {
+    fn on(self, target: BorrowedFd<'_>, path: &Path, jail: &Jail) -> Result<Self> {
+        let again = || jail.root.find(path, Last::Follow);
+        match self {
+            Self::Fresh(tree) => Ok(Self::Attached(tree.attach(target, &jail.proc, again)?)),
+            Self::Attached(first) => {
+                Tree::of_fd(first.as_fd(), false)?.attach(target, &jail.proc, again)?;
+                Ok(Self::Attached(first))
+            }
+        }
+    }
+}
+
+/// Covers linux.maskedPaths; what does not exist is passed over.
+pub fn mask(jail: &Jail, plan: &RootfsPlan) -> Result<()> {
+    let (mut file, mut dir) = (None, None);
+    for (index, path) in plan.masked_paths.iter().enumerate() {
+        let mut cover_one = || -> Result<()> {
+            let Some(target) = find(jail, path)? else { return Ok(()) };
+            if kind(target.as_fd())? == FileType::Directory {
+                let cover = match dir.take() {
+                    Some(cover) => cover,
+                    None => Cover::Fresh(empty(plan.mask_label.as_deref())?),
+                };
+                dir = Some(cover.on(target.as_fd(), path, jail)?);
+            } else {
+                let cover = match file.take() {
+                    Some(cover) => cover,
+                    None => Cover::Fresh(null(jail)?),
+                };
+                file = Some(cover.on(target.as_fd(), path, jail)?);
+            }
+            Ok(())
+        };
+        let answer = cover_one();
+        let answer = answer.at_with(|| format!("linux.maskedPaths[{index}]"));
+        answer.doing_with(|| format!("mask {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Binds linux.readonlyPaths on themselves; what does not exist is passed over. Other flags stay as they are.
+pub fn readonly(jail: &Jail, plan: &RootfsPlan) -> Result<()> {
+    for (index, path) in plan.readonly_paths.iter().enumerate() {
+        let bind = || -> Result<()> {
+            let Some(target) = find(jail, path)? else { return Ok(()) };
+            let mut tree = Tree::of_fd(target.as_fd(), true)?;
+            tree.set_attr(MOUNT_ATTR_RDONLY, 0)?;
+            let again = || jail.root.find(path, Last::Follow);
+            tree.attach(target.as_fd(), &jail.proc, again).map(drop)
+        };
+        let answer = bind().at_with(|| format!("linux.readonlyPaths[{index}]"));
+        answer.doing_with(|| format!("make {} read-only", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Makes the mount `fd` is the root of read-only; every other flag, locked or not, stays.
+pub fn set_readonly(fd: BorrowedFd<'_>, proc: &LazyProc) -> Result<()> {
+    let mut tries = 1;
+    loop {
+        match tree::set_attr(fd, MOUNT_ATTR_RDONLY, 0, proc) {
+            Err(e) if e.errno() == libc::EBUSY && tries < BUSY_TRIES => {
+                tries += 1;
+                std::thread::sleep(BUSY_PAUSE);
+            }
+            answer => return answer,
+        }
+    }
+}
+
+fn find(jail: &Jail, path: &Path) -> Result<Option<OwnedFd>> {
+    match jail.root.find(path, Last::Follow) {
+        Err(e) if matches!(e.errno(), libc::ENOENT | libc::ENOTDIR) => Ok(None),
+        answer => answer.map(Some),
+    }
+}
+
+fn null(jail: &Jail) -> Result<Tree> {
+    let null = jail.null.as_ref().ok_or_else(|| Error::new("the host's /dev/null was not opened"))?;
+    let null = null.try_clone().map_err(|_| Error::sys("fcntl", libc::EMFILE))?;
+    Ok(Tree::detached(null))
+}
+
+/// An empty tmpfs that cannot be filled even if somebody makes it writable: two inodes, one block.
+pub(super) fn empty(label: Option<&str>) -> Result<Tree> {
+    let option = |key: &str, value: &str| (key.to_string(), Some(value.to_string()));
+    let mut options = vec![option("nr_blocks", "1"), option("nr_inodes", "2")];
+    let mut data = "nr_blocks=1,nr_inodes=2".to_string();
+    if let Some(label) = label {
+        options.push(option("context", label));
+        data.push_str(&format!(",context=\"{label}\""));
+    }
+    Tree::new_fs(&NewFs {
+        fs_type: "tmpfs",
+        source: "tmpfs",
+        flags: libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC,
+        superblock: &[],
+        options: &options,
+        data: &data,
+        only_mount: false,
+    })
+}
