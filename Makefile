@@ -1,0 +1,49 @@
+# `make help` lists the targets. RUNTIME=runc (or a path) drives the tests with another runtime.
+export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/local/sbin:/usr/sbin:/sbin
+BIN := target/x86_64-unknown-linux-gnu/release/orlop
+export RUNTIME ?= $(CURDIR)/$(BIN)
+PREFIX ?= /usr/local
+DESTDIR ?=
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | expand -t 15
+
+build: ## debug binary
+	@hack/need.sh gcc libc6-dev binutils
+	cargo build --locked
+
+release: ## static release binary, in target/x86_64-unknown-linux-gnu/release
+	@hack/need.sh gcc libc6-dev binutils
+	cargo build --locked --release
+
+install: release ## install the binary under $(DESTDIR)$(PREFIX)/sbin
+	install -D -m 0755 $(BIN) $(DESTDIR)$(PREFIX)/sbin/orlop
+
+check: ## format, clippy without warnings, import rules between modules
+	hack/check.sh
+
+demo: release ## run a busybox container and show what happens
+	hack/demo.sh
+
+test: release ## everything: unit, contract, seccomp oracle, bundles, a short sweep (root; installs what it lacks)
+	hack/test.sh unit contract peers oracle bundles sweep
+
+test-unit: ## unit tests and import rules, no root needed
+	hack/test.sh unit
+
+test-contract: ## the contract tests on $(RUNTIME)
+	hack/test.sh contract
+
+bench: ## time $(RUNTIME) against runc, crun and the bare system calls
+	integration/perf/run.sh
+
+sweep: ## kill `create` at every system call of every process and look for leaks
+	integration/sweep/sweep.py --runtime $(RUNTIME)
+
+integration: ## busybox, Debian, OCI image and docker-like bundles
+	integration/bundles/run.sh
+
+clean: ## remove what was built
+	cargo clean
+
+.PHONY: help build release install check demo test test-unit test-contract bench sweep integration clean
