@@ -1,7 +1,7 @@
 #!/bin/bash
 # crun-view.sh COMMAND...: run it where crun of Debian 12 agrees to work. It refuses a hybrid host whose cgroup2 has
 # controllers; in a private mount namespace that cgroup2 is taken away, the host keeps its mounts.
-if [ -s /sys/fs/cgroup/unified/cgroup.controllers ]; then
+if grep -qs . /sys/fs/cgroup/unified/cgroup.controllers; then
     # shellcheck disable=SC2016
     exec unshare --mount --propagation private sh -c 'umount /sys/fs/cgroup/unified && exec "$@"' crun-view "$@"
 fi
