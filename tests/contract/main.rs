@@ -1,0 +1,9 @@
+//! The contract: what callers of a low-level runtime rely on, as tests that run against any of them.
+//!
+//! `cargo test --test contract` tests orlop; `RUNTIME=runc` or `RUNTIME=crun` (a name in PATH or a path) tests a
+//! peer: a sentence is believed only after the incumbents have been asked. README.md tells the rest.
+#![allow(unsafe_code, clippy::unwrap_used, clippy::expect_used)]
+
+mod harness;
+mod lifecycle;
+mod run;
