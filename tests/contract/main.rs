@@ -4,6 +4,9 @@
 //! peer: a sentence is believed only after the incumbents have been asked. README.md tells the rest.
 #![allow(unsafe_code, clippy::unwrap_used, clippy::expect_used)]
 
+mod cli;
 mod harness;
+mod kill_delete;
 mod lifecycle;
 mod run;
+mod state_cmd;

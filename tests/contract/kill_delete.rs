@@ -1,0 +1,363 @@
+//! kill and delete in every state (contract §0.8, §0.9, §3.2).
+
+use crate::contract;
+use crate::harness::config::without_namespace;
+use crate::harness::leftovers;
+use crate::harness::test::wait_until;
+use crate::harness::{Bundle, Test};
+use std::time::Duration;
+
+/// A running `guest trap`, and the file that it writes to.
+fn trapping(t: &Test) -> (Bundle, crate::harness::Output) {
+    let b = t.bundle();
+    b.args(&["/guest", "trap"]);
+    let out = t.create(&b).ok();
+    t.start(&b).ok();
+    assert!(wait_until(Duration::from_secs(10), || out.stdout_now().contains("ready")));
+    (b, out)
+}
+
+#[track_caller]
+fn signal_arrives(t: &Test, sent: &[&str], number: i32) {
+    let (b, out) = trapping(t);
+    for signal in sent {
+        t.rt(&["kill", &b.id, signal]).ok();
+        let line = format!("signal {number}\n");
+        let count = sent.iter().take_while(|s| *s != signal).count() + 1;
+        let arrived = wait_until(Duration::from_secs(5), || out.stdout_now().matches(&line).count() >= count);
+        assert!(arrived, "{signal}: {}", out.stdout_now());
+    }
+    t.rt(&["delete", "--force", &b.id]).ok();
+}
+
+#[test]
+fn kill_takes_numbers_and_names() {
+    contract!(Root).run(|t| signal_arrives(t, &["10", "USR1", "SIGUSR1"], 10));
+}
+
+#[test]
+fn kill_takes_names_in_any_case() {
+    contract!(Root).differs("crun", "1.8.1 knows upper case only").run(|t| {
+        signal_arrives(t, &["usr1", "sigusr1", "SigUsr1"], 10);
+    });
+}
+
+#[test]
+fn kill_takes_realtime_names() {
+    contract!(Root).differs("runc", "knows no SIGRTMIN+n").run(|t| {
+        signal_arrives(t, &["SIGRTMIN+3", "RTMIN+3", "37"], 37);
+        signal_arrives(t, &["SIGRTMAX-1", "63"], 63);
+    });
+}
+
+#[test]
+fn kill_without_a_signal_sends_term() {
+    contract!(Root).run(|t| {
+        let (b, out) = trapping(t);
+        t.rt(&["kill", &b.id]).ok();
+        t.wait_status(&b.id, "stopped");
+        assert!(out.stdout_now().contains("signal 15"), "{}", out.stdout_now());
+    });
+}
+
+#[test]
+fn kill_refuses_what_is_no_signal() {
+    contract!(Root)
+        .differs("crun", "1.8.1 exits 0 for some")
+        .differs("runc", "takes a number beyond 64 and exits 0")
+        .run(|t| {
+            let (b, out) = trapping(t);
+            for bogus in ["BOGUS", "SIG", "65", "-1", "1x", "SIGRTMIN+99", "4294967305", ""] {
+                t.rt(&["kill", &b.id, bogus]).exits(1).fails_naming(&["signal"]).one_line();
+            }
+            assert_eq!(t.status(&b.id), "running");
+            assert_eq!(out.stdout_now(), "ready\n");
+        });
+}
+
+#[test]
+fn kill_names_the_unknown_signal() {
+    contract!(Root).differs("crun", "other words").run(|t| {
+        let b = t.running();
+        t.rt(&["kill", &b.id, "BOGUS"]).exits(1).fails_with("unknown signal \\\"BOGUS\\\"");
+    });
+}
+
+#[test]
+fn kill_of_an_unknown_id_fails() {
+    contract!(Root).differs("crun", "names its missing status file instead of `does not exist`").run(|t| {
+        t.rt(&["kill", "nope", "9"]).exits(1).fails_with("does not exist").one_line();
+    });
+}
+
+/// containerd and CRI-O read these words to learn that there is nothing left to kill.
+#[test]
+fn kill_of_a_stopped_container_fails_with_the_known_words() {
+    contract!(Root).differs("crun", "1.8.1 exits 0 or words it with a capital letter").run(|t| {
+        let b = t.stopped();
+        t.rt(&["kill", &b.id, "9"]).exits(1).fails_with("container not running").one_line();
+    });
+}
+
+#[test]
+fn kill_all_of_a_stopped_container_succeeds() {
+    contract!(Root).run(|t| {
+        let b = t.stopped();
+        t.rt(&["kill", "--all", &b.id, "9"]).ok();
+        t.rt(&["kill", "-a", &b.id, "KILL"]).ok();
+    });
+}
+
+#[test]
+fn kill_all_reaches_every_process() {
+    contract!(Root).run(|t| {
+        let b = t.bundle();
+        b.edit(|c| without_namespace(c, "pid")).args(&["/guest", "daemon"]);
+        t.create(&b).ok();
+        t.start(&b).ok();
+        let procs = |t: &Test| {
+            let dirs = leftovers::cgroups(&b.id);
+            let dir = dirs
+                .iter()
+                .find(|d| d.starts_with("/sys/fs/cgroup/memory") || d.join("cgroup.kill").exists());
+            let _ = t;
+            dir.map_or(0, |d| {
+                std::fs::read_to_string(d.join("cgroup.procs")).unwrap_or_default().lines().count()
+            })
+        };
+        assert!(wait_until(Duration::from_secs(5), || procs(t) == 2), "{}", procs(t));
+        t.rt(&["kill", "--all", &b.id, "9"]).ok();
+        let gone = wait_until(Duration::from_secs(5), || {
+            leftovers::reap();
+            procs(t) == 0
+        });
+        assert!(gone, "{}", procs(t));
+    });
+}
+
+/// Without a pid namespace KILL must take everything that the container started.
+#[test]
+fn kill_9_without_pid_namespace_takes_all() {
+    contract!(Root).differs("runc", "1.1.5 kills only init").differs("crun", "kills only init").run(|t| {
+        let b = t.bundle();
+        b.edit(|c| without_namespace(c, "pid")).args(&["/guest", "daemon"]);
+        t.create(&b).ok();
+        t.start(&b).ok();
+        std::thread::sleep(Duration::from_millis(100));
+        t.rt(&["kill", &b.id, "KILL"]).ok();
+        assert_eq!(leftovers::processes(), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn kill_of_a_created_container_ends_it() {
+    contract!(Root).run(|t| {
+        for signal in ["KILL", "9"] {
+            let b = t.created();
+            t.rt(&["kill", &b.id, signal]).ok();
+            t.wait_status(&b.id, "stopped");
+        }
+    });
+}
+
+/// Process 1 of a pid namespace ignores TERM unless it has a handler; callers expect it to work all the same.
+#[test]
+fn kill_term_ends_a_created_container() {
+    contract!(Root).differs("crun", "the kernel drops the signal for a process 1 without handler").run(|t| {
+        let b = t.created();
+        t.rt(&["kill", &b.id, "TERM"]).ok();
+        t.wait_status(&b.id, "stopped");
+    });
+}
+
+#[test]
+fn delete_of_an_unknown_id_fails() {
+    contract!(Root).differs("crun", "names its missing status file instead of `does not exist`").run(|t| {
+        t.rt(&["delete", "nope"]).exits(1).fails_with("does not exist").one_line();
+    });
+}
+
+#[test]
+fn delete_force_of_an_unknown_id_succeeds() {
+    contract!(Root).run(|t| {
+        let out = t.rt(&["delete", "--force", "nope"]).ok();
+        assert_eq!(out.stdout, "");
+        t.rt(&["delete", "-f", "nope"]).ok();
+    });
+}
+
+#[test]
+fn delete_of_a_running_container_fails() {
+    contract!(Root).differs("crun", "other words").run(|t| {
+        let b = t.running();
+        let text = format!("cannot delete container {} that is not stopped: running", b.id);
+        t.rt(&["delete", &b.id]).exits(1).fails_with(&text).one_line();
+        assert_eq!(t.status(&b.id), "running");
+    });
+}
+
+#[test]
+fn delete_of_a_stopped_container_removes_all() {
+    contract!(Root).run(|t| {
+        let b = t.stopped();
+        let out = t.rt(&["delete", &b.id]).ok();
+        assert_eq!((out.stdout.as_str(), out.stderr.as_str()), ("", ""));
+        t.nothing_left(&b.id);
+        t.rt(&["delete", &b.id]).exits(1);
+    });
+}
+
+/// The specification wants an error here; every peer deletes, and engines rely on it.
+#[test]
+fn delete_of_a_created_container_kills_it() {
+    contract!(Root).run(|t| {
+        let b = t.created();
+        t.rt(&["delete", &b.id]).ok();
+        t.nothing_left(&b.id);
+    });
+}
+
+#[test]
+fn delete_force_of_a_running_container_kills_it() {
+    contract!(Root).run(|t| {
+        let b = t.running();
+        t.rt(&["delete", "--force", &b.id]).ok();
+        t.nothing_left(&b.id);
+    });
+}
+
+#[test]
+fn delete_force_takes_a_process_that_ignores_signals() {
+    contract!(Root).run(|t| {
+        let (b, _out) = trapping(t);
+        t.rt(&["delete", "-f", &b.id]).ok();
+        t.nothing_left(&b.id);
+    });
+}
+
+#[test]
+fn delete_force_without_pid_namespace_takes_all() {
+    contract!(Root).run(|t| {
+        let b = t.bundle();
+        b.edit(|c| without_namespace(c, "pid")).args(&["/guest", "daemon"]);
+        t.create(&b).ok();
+        t.start(&b).ok();
+        std::thread::sleep(Duration::from_millis(100));
+        t.rt(&["delete", "--force", &b.id]).ok();
+        t.nothing_left(&b.id);
+    });
+}
+
+#[test]
+fn delete_removes_cgroups_that_the_container_made() {
+    contract!(Root, Cgroup1).run(|t| {
+        let b = t.running();
+        for dir in leftovers::cgroups(&b.id) {
+            let _ = std::fs::create_dir_all(dir.join("sub/sub"));
+        }
+        t.rt(&["delete", "--force", &b.id]).ok();
+        t.nothing_left(&b.id);
+    });
+}
+
+#[test]
+fn delete_force_thaws_a_frozen_container() {
+    contract!(Root, Ctrl1("freezer")).run(|t| {
+        let b = t.running();
+        let dirs = leftovers::cgroups(&b.id);
+        let dir = dirs.iter().find(|d| d.join("freezer.state").exists()).expect("a freezer cgroup");
+        std::fs::write(dir.join("freezer.state"), "FROZEN").unwrap();
+        t.rt(&["delete", "--force", &b.id]).ok();
+        t.nothing_left(&b.id);
+    });
+}
+
+#[test]
+fn state_says_paused_when_frozen() {
+    contract!(Root, Ctrl1("freezer")).run(|t| {
+        let b = t.running();
+        let dirs = leftovers::cgroups(&b.id);
+        let dir = dirs.iter().find(|d| d.join("freezer.state").exists()).expect("a freezer cgroup");
+        std::fs::write(dir.join("freezer.state"), "FROZEN").unwrap();
+        assert!(wait_until(Duration::from_secs(5), || t.status(&b.id) == "paused"));
+        std::fs::write(dir.join("freezer.state"), "THAWED").unwrap();
+        assert!(wait_until(Duration::from_secs(5), || t.status(&b.id) == "running"));
+    });
+}
+
+#[test]
+fn start_of_a_frozen_container_fails() {
+    contract!(Root, Ctrl1("freezer")).differs("crun", "does not look at the freezer").run(|t| {
+        let b = t.created();
+        let dirs = leftovers::cgroups(&b.id);
+        let dir = dirs.iter().find(|d| d.join("freezer.state").exists()).expect("a freezer cgroup");
+        std::fs::write(dir.join("freezer.state"), "FROZEN").unwrap();
+        t.start(&b).exits(1).fails_with("cannot start a container in the paused state");
+    });
+}
+
+/// What a killed create leaves is an id without much in it: delete must clear it away.
+#[test]
+fn delete_force_of_a_half_made_directory_removes_it() {
+    contract!(Root).run(|t| {
+        let id = t.id();
+        std::fs::create_dir_all(t.root.join(&id)).unwrap();
+        t.rt(&["delete", "--force", &id]).ok();
+        assert!(!t.has_state(&id));
+    });
+}
+
+#[test]
+fn plain_delete_of_a_half_made_directory_removes_it_too() {
+    contract!(Root).differs("crun", "exits 0").run(|t| {
+        let id = t.id();
+        std::fs::create_dir_all(t.root.join(&id)).unwrap();
+        t.rt(&["delete", &id]).exits(1);
+        assert!(!t.has_state(&id));
+    });
+}
+
+#[test]
+fn delete_takes_several_ids() {
+    contract!(Root).differs("runc", "takes one").differs("crun", "takes one").run(|t| {
+        let (a, b) = (t.stopped(), t.stopped());
+        t.rt(&["delete", &a.id, &b.id]).ok();
+        t.nothing_left(&a.id);
+        t.nothing_left(&b.id);
+    });
+}
+
+/// The record's pid may be another process by now: it is not touched.
+#[test]
+fn a_reused_pid_is_not_signalled() {
+    contract!(Root).run(|t| {
+        let b = t.running();
+        let pid = t.pid(&b.id);
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
+        assert!(wait_until(Duration::from_secs(5), || {
+            leftovers::reap();
+            leftovers::parent_and_state(pid).is_none()
+        }));
+        let Some(mut other) = spawn_with_pid(pid) else { return };
+        assert_eq!(t.status(&b.id), "stopped");
+        t.rt(&["kill", &b.id, "9"]);
+        t.rt(&["delete", "--force", &b.id]).ok();
+        assert!(other.try_wait().unwrap().is_none(), "an innocent process was killed");
+        other.kill().unwrap();
+        other.wait().unwrap();
+    });
+}
+
+/// Tries to get a process of that number; the kernel gives the one after ns_last_pid unless someone is faster.
+fn spawn_with_pid(pid: i32) -> Option<std::process::Child> {
+    for _ in 0..20 {
+        std::fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).ok()?;
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().ok()?;
+        if child.id().cast_signed() == pid {
+            return Some(child);
+        }
+        child.kill().ok()?;
+        child.wait().ok()?;
+    }
+    None
+}
