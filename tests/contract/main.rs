@@ -8,5 +8,7 @@ mod cli;
 mod harness;
 mod kill_delete;
 mod lifecycle;
+mod process;
 mod run;
 mod state_cmd;
+mod stdio;

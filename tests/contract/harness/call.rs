@@ -202,7 +202,8 @@ impl Running {
         let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
         let text =
             |path: &Path| String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned();
-        let (stdout, stderr) = (text(&self.files[0]), text(&self.files[1]));
+        // runc's own log format quotes the message; the words are what matters.
+        let (stdout, stderr) = (text(&self.files[0]), text(&self.files[1]).replace("\\\"", "\""));
         Output { code, stdout, stderr, took: self.begin.elapsed(), line: self.line, files: self.files }
     }
 }

@@ -1,0 +1,375 @@
+//! Descriptors, terminals, sockets: what the program gets from outside and nothing else (contract §0.6, §1.6, §11.12).
+
+use crate::contract;
+use crate::harness::of;
+use crate::harness::socket::Receiving;
+use crate::harness::test::{parse_report, wait_file, wait_until};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, socketpair};
+use serde_json::{Value, json};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
+
+fn numbers(report: &Value) -> Vec<i64> {
+    report["fds"].as_array().unwrap().iter().map(|f| f["fd"].as_i64().unwrap()).collect()
+}
+
+#[test]
+fn the_program_has_descriptors_0_1_2_only() {
+    contract!(Root).run(|t| {
+        let b = t.bundle();
+        assert_eq!(numbers(&t.report(&b, &[])), [0, 1, 2]);
+    });
+}
+
+#[test]
+fn a_detached_program_has_descriptors_0_1_2_only() {
+    contract!(Root).run(|t| {
+        let b = t.bundle();
+        b.args(&["/guest", "file", "/report.json"]);
+        t.create(&b).ok();
+        t.start(&b).ok();
+        assert_eq!(numbers(&parse_report(&wait_file(&b.host("/report.json")))), [0, 1, 2]);
+    });
+}
+
+#[test]
+fn preserved_descriptors_are_passed_and_no_others() {
+    contract!(Root).run(|t| {
+        let b = t.bundle();
+        b.args(&["/guest", "report"]);
+        let file = |text: &str| {
+            let path = t.fresh("file");
+            std::fs::write(&path, text).unwrap();
+            File::open(path).unwrap()
+        };
+        let call = t.call_run(&b, &["--preserve-fds", "2"]);
+        let out = call.fd(file("a"), 3).fd(file("b"), 4).fd(file("c"), 5).fd(file("d"), 9).ok();
+        assert_eq!(numbers(&parse_report(&out.stdout)), [0, 1, 2, 3, 4]);
+    });
+}
+
+#[test]
+fn a_preserved_descriptor_that_is_not_open_fails() {
+    contract!(Root).run(|t| {
+        let b = t.bundle();
+        b.args(&["/bin/true"]);
+        t.call_run(&b, &["--preserve-fds", "3"]).run().exits(1).fails().one_line();
+        t.nothing_left(&b.id);
+    });
+}
+
+/// LISTEN_FDS without a LISTEN_PID that names the runtime belongs to someone else.
+#[test]
+fn listen_fds_of_someone_else_are_not_passed() {
+    contract!(Root).differs("crun", "looks at LISTEN_FDS only").run(|t| {
+        let b = t.bundle();
+        b.args(&["/guest", "report"]);
+        let file = File::open("/dev/zero").unwrap();
+        let out = t.call_run(&b, &[]).env("LISTEN_FDS", "1").env("LISTEN_PID", "1").fd(file, 3).ok();
+        assert_eq!(numbers(&parse_report(&out.stdout)), [0, 1, 2]);
+    });
+}
+
+#[test]
+fn listen_fds_are_passed_with_the_containers_pid() {
+    contract!(Root).run(|t| {
+        let b = t.bundle();
+        b.args(&["/guest", "report"]).write();
+        let rt = crate::harness::runtime::get().path.display().to_string();
+        let script = format!(
+            "export LISTEN_FDS=2; exec 3</dev/zero 4</dev/full 5</dev/null; export LISTEN_PID=$$; \
+             exec '{rt}' --root '{}' run --bundle '{}' {}",
+            t.root.display(),
+            b.dir.display(),
+            b.id
+        );
+        let out = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+        let r = parse_report(&String::from_utf8_lossy(&out.stdout));
+        assert_eq!(numbers(&r), [0, 1, 2, 3, 4], "{}", String::from_utf8_lossy(&out.stderr));
+        let env = r["env"].as_array().unwrap();
+        assert!(env.contains(&json!("LISTEN_FDS=2")) && env.contains(&json!("LISTEN_PID=1")), "{env:?}");
+        assert_eq!(of(&r, "fds/4/target").as_str(), Some("/dev/full"));
+    });
+}
+
+#[test]
+fn listen_fds_come_before_the_preserved_ones() {
+    contract!(Root).run(|t| {
+        let b = t.bundle();
+        b.args(&["/guest", "report"]).write();
+        let rt = crate::harness::runtime::get().path.display().to_string();
+        let script = format!(
+            "export LISTEN_FDS=1; exec 3</dev/zero 4</dev/full 5</dev/null; export LISTEN_PID=$$; \
+             exec '{rt}' --root '{}' run --preserve-fds 1 --bundle '{}' {}",
+            t.root.display(),
+            b.dir.display(),
+            b.id
+        );
+        let out = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+        let r = parse_report(&String::from_utf8_lossy(&out.stdout));
+        assert_eq!(numbers(&r), [0, 1, 2, 3, 4], "{}", String::from_utf8_lossy(&out.stderr));
+    });
+}
+
+/// Pipes and files on 0 to 2 are given to the container's user, so that /dev/stderr can be opened again.
+#[test]
+fn stdio_is_given_to_the_containers_user() {
+    contract!(Root).run(|t| {
+        let b = t.bundle();
+        b.set("process/user", json!({ "uid": 1000, "gid": 1000 })).shell("echo x > /dev/stderr");
+        let (read, write) = nix::unistd::pipe().unwrap();
+        let watch = write.try_clone().unwrap();
+        t.call_create(&b, &[]).stdio(2, write).ok();
+        let meta = File::from(watch).metadata().unwrap();
+        assert_eq!(meta.uid(), 1000);
+        t.start(&b).ok();
+        let mut text = [0; 2];
+        File::from(read).read_exact(&mut text).unwrap();
+        assert_eq!(&text, b"x\n");
+    });
+}
+
+#[test]
+fn the_hosts_dev_null_keeps_its_owner_and_is_replaced_by_the_containers() {
+    contract!(Root).run(|t| {
+        let b = t.bundle();
+        b.set("process/user", json!({ "uid": 1000, "gid": 1000 }));
+        b.args(&["/guest", "report", "stat:/dev/null"]);
+        let before = std::fs::metadata("/dev/null").unwrap();
+        let r = parse_report(&t.run(&b).ok().stdout);
+        let after = std::fs::metadata("/dev/null").unwrap();
+        assert_eq!((before.uid(), before.mode()), (after.uid(), after.mode()));
+        assert_eq!(of(&r, "fds/0/target"), "/dev/null");
+    });
+}
+
+#[test]
+fn console_socket_gets_the_terminal() {
+    contract!(Root).run(|t| {
+        let b = t.bundle();
+        b.set("process/terminal", json!(true))
+            .set("process/consoleSize", json!({ "height": 30, "width": 90 }));
+        b.args(&["/guest", "file", "/report.json", "stat:/dev/console", "open-rw:/dev/tty"]);
+        let path = t.dir.join("console.sock");
+        let receiving = Receiving::at(&path);
+        t.call_create(&b, &["--console-socket", path.to_str().unwrap()]).ok();
+        let message = receiving.take();
+        assert_eq!((message.rights, message.fds.len()), (1, 1));
+        assert!(!message.data.is_empty() && message.data.len() < 4096);
+        t.start(&b).ok();
+        let r = parse_report(&wait_file(&b.host("/report.json")));
+        assert_eq!(of(&r, "tty/isatty"), &json!([true, true, true]));
+        assert_eq!(of(&r, "tty/size"), &json!([30, 90]));
+        assert_ne!(of(&r, "tty/tty_nr"), 0, "a controlling terminal");
+        assert_eq!(of(&r["probes"], "stat:~1dev~1console/type"), "char");
+        assert_eq!(of(&r["probes"], "open-rw:~1dev~1tty/errno"), 0);
+        assert!(of(&r, "fds/0/target").as_str().unwrap().starts_with("/dev/pts/"));
+        assert_eq!(numbers(&r), [0, 1, 2]);
+    });
+}
+
+#[test]
+fn the_terminal_carries_input_and_output() {
+    contract!(Root).run(|t| {
+        let b = t.bundle();
+        b.set("process/terminal", json!(true)).shell("read x; echo got $x; read y");
+        let path = t.dir.join("console.sock");
+        let receiving = Receiving::at(&path);
+        t.call_create(&b, &["--console-socket", path.to_str().unwrap()]).ok();
+        let mut master = File::from(receiving.take().fds.remove(0));
+        t.start(&b).ok();
+        master.write_all(b"line\n").unwrap();
+        let mut text = Vec::new();
+        let mut buf = [0; 256];
+        while !String::from_utf8_lossy(&text).contains("got line") {
+            let n = master.read(&mut buf).unwrap();
+            text.extend_from_slice(&buf[..n]);
+        }
+        let text = String::from_utf8_lossy(&text);
+        assert!(text.starts_with("line\r\n"), "echo and ONLCR stay on: {text:?}");
+    });
+}
+
+#[test]
+fn the_terminal_belongs_to_the_user() {
+    contract!(Root).run(|t| {
+        let b = t.bundle();
+        b.set("process/terminal", json!(true)).set("process/user", json!({ "uid": 1000, "gid": 1000 }));
+        std::os::unix::fs::chown(b.host("/home/user"), Some(1000), None).unwrap();
+        b.args(&["/guest", "file", "/home/user/r.json", "stat:/dev/pts/0", "open-rw:/proc/self/fd/0"]);
+        let path = t.dir.join("console.sock");
+        let receiving = Receiving::at(&path);
+        t.call_create(&b, &["--console-socket", path.to_str().unwrap()]).ok();
+        let _master = receiving.take();
+        t.start(&b).ok();
+        let r = parse_report(&wait_file(&b.host("/home/user/r.json")));
+        assert_eq!(of(&r["probes"], "stat:~1dev~1pts~10/uid"), 1000);
+        assert_eq!(of(&r["probes"], "open-rw:~1proc~1self~1fd~10/errno"), 0);
+    });
+}
+
+#[test]
+fn a_console_socket_path_beyond_107_bytes_works() {
+    contract!(Root).differs("runc", "1.1.5 cannot").differs("crun", "1.8.1 cannot").run(|t| {
+        let b = t.bundle();
+        b.set("process/terminal", json!(true));
+        let deep = t.dir.join("d".repeat(100)).join("e".repeat(60));
+        std::fs::create_dir_all(&deep).unwrap();
+        let here = std::env::current_dir().unwrap();
+        std::env::set_current_dir(&deep).unwrap();
+        let receiving = Receiving::at(std::path::Path::new("s"));
+        std::env::set_current_dir(here).unwrap();
+        t.call_create(&b, &["--console-socket", deep.join("s").to_str().unwrap()]).ok();
+        assert_eq!(receiving.take().fds.len(), 1);
+    });
+}
+
+#[test]
+fn console_socket_without_a_terminal_fails() {
+    contract!(Root).differs("crun", "ignores it").run(|t| {
+        let b = t.bundle();
+        let path = t.dir.join("console.sock");
+        let receiving = Receiving::at(&path);
+        t.call_create(&b, &["--console-socket", path.to_str().unwrap()])
+            .run()
+            .exits(1)
+            .fails_naming(&["console", "terminal", "tty"])
+            .one_line();
+        assert!(receiving.is_empty());
+        t.nothing_left(&b.id);
+    });
+}
+
+#[test]
+fn a_detached_terminal_without_a_console_socket_fails() {
+    contract!(Root).differs("crun", "1.8.1 goes on without").run(|t| {
+        let b = t.bundle();
+        b.set("process/terminal", json!(true)).args(&["/bin/true"]);
+        t.create(&b).exits(1).fails_naming(&["console", "terminal", "tty"]).one_line();
+        t.nothing_left(&b.id);
+        t.call_run(&b, &["--detach"]).run().exits(1).fails_naming(&["console", "terminal", "tty"]);
+        t.nothing_left(&b.id);
+    });
+}
+
+#[test]
+fn a_console_socket_that_nobody_listens_on_undoes_create() {
+    contract!(Root).run(|t| {
+        let b = t.bundle();
+        b.set("process/terminal", json!(true));
+        t.call_create(&b, &["--console-socket", "/no/such/socket"]).run().exits(1).fails().one_line();
+        t.nothing_left(&b.id);
+    });
+}
+
+/// `script` gives the foreground run a terminal of its own.
+#[test]
+fn a_foreground_terminal_is_relayed() {
+    contract!(Root, Tool("script")).run(|t| {
+        let b = t.bundle();
+        b.set("process/terminal", json!(true)).shell("test -t 0 && test -t 1 && echo is-a-tty; exit 5");
+        b.write();
+        let rt = crate::harness::runtime::get().path.display().to_string();
+        let line =
+            format!("'{rt}' --root '{}' run --bundle '{}' {}", t.root.display(), b.dir.display(), b.id);
+        let out = std::process::Command::new("timeout")
+            .args(["10", "script", "-qec", &line, "/dev/null"])
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&out.stdout);
+        assert!(text.contains("is-a-tty"), "{text}");
+        assert_eq!(out.status.code(), Some(5), "{text}");
+    });
+}
+
+#[test]
+fn a_foreground_terminal_without_one_outside_fails() {
+    contract!(Root).wavers("crun", "hangs or fails").run(|t| {
+        let b = t.bundle();
+        b.set("process/terminal", json!(true)).args(&["/bin/true"]).write();
+        let rt = crate::harness::runtime::get().path.display().to_string();
+        let out = std::process::Command::new("timeout")
+            .args(["10", "setsid", "-w", &rt, "--root", t.root.to_str().unwrap(), "run", "--bundle"])
+            .args([b.dir.to_str().unwrap(), &b.id])
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap();
+        assert_eq!(out.status.code(), Some(1), "{}", String::from_utf8_lossy(&out.stderr));
+        t.nothing_left(&b.id);
+    });
+}
+
+fn notify_socket(t: &crate::harness::Test) -> (UnixDatagram, String) {
+    let path = t.dir.join("notify.sock");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    (socket, path.to_str().unwrap().to_owned())
+}
+
+/// READY=1 of the program reaches the caller's socket, with the pid as the caller knows it.
+#[test]
+fn sd_notify_is_forwarded() {
+    contract!(Root, Tool("python3")).differs("crun", "1.8.1 hands the socket itself on").run(|t| {
+        let b = t.bundle();
+        b.shell(
+            "echo $NOTIFY_SOCKET > /where; ls -ld $NOTIFY_SOCKET; \
+             while ! test -e /go; do sleep 0.05; done; sleep 1000",
+        );
+        let (socket, path) = notify_socket(t);
+        let call = t.call_create(&b, &[]).env("NOTIFY_SOCKET", &path);
+        call.ok();
+        let running = t.call(&["start", &b.id]).env("NOTIFY_SOCKET", &path).spawn();
+        let inside = wait_file(&b.host("/where"));
+        assert_eq!(inside.trim(), "/run/notify/notify.sock");
+        let pid = t.pid(&b.id);
+        let target = format!("/proc/{pid}/root/run/notify/notify.sock");
+        assert!(wait_until(Duration::from_secs(5), || std::path::Path::new(&target).exists()));
+        send_ready(&target);
+        let mut seen = String::new();
+        let mut buf = [0; 4096];
+        while !(seen.contains("READY=1") && seen.contains(&format!("MAINPID={pid}"))) {
+            let n = socket.recv(&mut buf).expect("READY=1 and MAINPID arrive");
+            seen.push_str(&String::from_utf8_lossy(&buf[..n]));
+            seen.push('\n');
+        }
+        t.rt(&["kill", &b.id, "KILL"]).ok();
+        running.wait().ok();
+    });
+}
+
+fn send_ready(target: &str) {
+    let code = "import socket, sys; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); \
+                s.connect(sys.argv[1]); s.send(b'READY=1\\n')";
+    let done = std::process::Command::new("python3").args(["-c", code, target]).status().unwrap();
+    assert!(done.success());
+}
+
+#[test]
+fn without_notify_socket_nothing_is_added() {
+    contract!(Root).run(|t| {
+        let b = t.bundle();
+        let r = t.report(&b, &["stat:/run/notify"]);
+        assert_eq!(of(&r["probes"], "stat:~1run~1notify/errno"), 2);
+        assert!(!r["env"].to_string().contains("NOTIFY_SOCKET"));
+    });
+}
+
+/// A socket pair, not a file: nothing is copied through pipes of the runtime's own.
+#[test]
+fn sockets_work_as_stdio() {
+    contract!(Root).run(|t| {
+        let b = t.bundle();
+        b.args(&["/bin/echo", "hello"]);
+        let (ours, theirs) =
+            socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC).unwrap();
+        t.call_run(&b, &[]).stdio(1, theirs).ok();
+        let mut buf = [0; 16];
+        let n = recv(ours.as_raw_fd(), &mut buf, MsgFlags::empty()).unwrap();
+        assert_eq!(&buf[..n], b"hello\n");
+    });
+}
