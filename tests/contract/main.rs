@@ -8,6 +8,7 @@ mod cli;
 mod harness;
 mod kill_delete;
 mod lifecycle;
+mod mounts;
 mod process;
 mod run;
 mod state_cmd;

@@ -568,22 +568,20 @@ fn signal_set(report: &Value, set: &str) -> u64 {
 
 #[test]
 fn signals_that_the_caller_ignores_or_blocks_are_reset() {
-    contract!(Root).differs("crun", "hands the caller's on").differs("runc", "hands ignored ones on").run(
-        |t| {
-            let b = t.bundle();
-            b.args(&["/guest", "report"]).write();
-            let rt = crate::harness::runtime::get().path.display().to_string();
-            let script = format!(
-                "trap '' TERM USR1 PIPE; exec '{rt}' --root '{}' run --bundle '{}' {}",
-                t.root.display(),
-                b.dir.display(),
-                b.id
-            );
-            let out = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
-            let r = crate::harness::test::parse_report(&String::from_utf8_lossy(&out.stdout));
-            assert_eq!(signal_set(&r, "SigIgn"), 0);
-        },
-    );
+    contract!(Root).run(|t| {
+        let b = t.bundle();
+        b.args(&["/guest", "report"]).write();
+        let rt = crate::harness::runtime::get().path.display().to_string();
+        let script = format!(
+            "trap '' TERM USR1 PIPE; exec '{rt}' --root '{}' run --bundle '{}' {}",
+            t.root.display(),
+            b.dir.display(),
+            b.id
+        );
+        let out = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+        let r = crate::harness::test::parse_report(&String::from_utf8_lossy(&out.stdout));
+        assert_eq!(signal_set(&r, "SigIgn"), 0);
+    });
 }
 
 #[test]

@@ -1,0 +1,702 @@
+//! mounts[]: order, options of every family, mount points, propagation, overlay, idmaps (contract §2.2).
+
+use crate::contract;
+use crate::harness::test::map;
+use crate::harness::{Bundle, Test, leftovers, of};
+use nix::mount::MsFlags;
+use serde_json::{Value, json};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
+
+/// (options, optional fields, file system, super options) of the last mount at `destination`.
+fn mount_line(report: &Value, destination: &str) -> (String, String, String, String) {
+    let lines = report["mountinfo"].as_array().unwrap();
+    let line = lines.iter().map(|l| l.as_str().unwrap()).rfind(|l| l.split(' ').nth(4) == Some(destination));
+    let line = line.unwrap_or_else(|| panic!("nothing is mounted at {destination}: {lines:#?}"));
+    let (left, right) = line.split_once(" - ").unwrap();
+    let left: Vec<&str> = left.split(' ').collect();
+    let right: Vec<&str> = right.split(' ').collect();
+    (left[5].into(), left[6..].join(" "), right[0].into(), right[2].into())
+}
+
+fn is_mounted(report: &Value, destination: &str) -> bool {
+    let lines = report["mountinfo"].as_array().unwrap();
+    lines.iter().any(|l| l.as_str().unwrap().split(' ').nth(4) == Some(destination))
+}
+
+fn has(options: &str, option: &str) -> bool {
+    options.split(',').any(|o| o == option)
+}
+
+fn host_dir(t: &Test) -> std::path::PathBuf {
+    let dir = t.fresh_dir("host");
+    std::fs::write(dir.join("file"), "from the host\n").unwrap();
+    dir
+}
+
+fn bind(b: &Bundle, source: &Path, destination: &str, options: &[&str]) {
+    b.mount(json!({ "destination": destination, "type": "bind", "source": source, "options": options }));
+}
+
+#[test]
+fn the_usual_mounts_are_there() {
+    contract!(Root).run(|t| {
+        let b = t.bundle();
+        let r = t.report(&b, &["ls:/dev", "readlink:/dev/fd", "readlink:/dev/ptmx", "stat:/dev/shm"]);
+        for (destination, kind) in [
+            ("/proc", "proc"),
+            ("/dev", "tmpfs"),
+            ("/dev/pts", "devpts"),
+            ("/dev/shm", "tmpfs"),
+            ("/dev/mqueue", "mqueue"),
+            ("/sys", "sysfs"),
+        ] {
+            assert_eq!(mount_line(&r, destination).2, kind, "{destination}");
+        }
+        let (options, ..) = mount_line(&r, "/sys");
+        for option in ["ro", "nosuid", "nodev", "noexec"] {
+            assert!(has(&options, option), "{options}");
+        }
+        assert_eq!(of(&r["probes"], "stat:~1dev~1shm/mode"), 0o1777);
+        let (.., data) = mount_line(&r, "/dev/pts");
+        assert!(data.contains("ptmxmode=666") && data.contains("mode=620"), "{data}");
+    });
+}
+
+#[test]
+fn nothing_of_the_hosts_tree_stays_mounted() {
+    contract!(Root).run(|t| {
+        let b = t.bundle();
+        let r = t.report(&b, &["ls:/"]);
+        let lines = r["mountinfo"].as_array().unwrap();
+        assert_eq!(lines.len(), 7, "{lines:#?}");
+    });
+}
+
+#[test]
+fn mounts_are_made_in_the_listed_order() {
+    contract!(Root).run(|t| {
+        let b = t.bundle();
+        let dir = host_dir(t);
+        std::fs::create_dir(dir.join("sub")).unwrap();
+        bind(&b, &dir, "/a", &["bind"]);
+        b.mount(
+            json!({ "destination": "/a/sub", "type": "tmpfs", "source": "tmpfs", "options": ["mode=711"] }),
+        );
+        let r = t.report(&b, &["read:/a/file", "stat:/a/sub", "statfs:/a/sub"]);
+        assert_eq!(of(&r["probes"], "read:~1a~1file/text"), "from the host\n");
+        assert_eq!(of(&r["probes"], "stat:~1a~1sub/mode"), 0o711);
+        assert_eq!(mount_line(&r, "/a/sub").2, "tmpfs");
+    });
+}
+
+#[test]
+fn a_later_mount_covers_an_earlier_one() {
+    contract!(Root).run(|t| {
+        let b = t.bundle();
+        b.mount(json!({ "destination": "/a", "type": "tmpfs", "source": "one" }));
+        bind(&b, &host_dir(t), "/a", &["bind"]);
+        let r = t.report(&b, &["read:/a/file"]);
+        assert_eq!(of(&r["probes"], "read:~1a~1file/errno"), 0);
+    });
+}
+
+#[test]
+fn tmpfs_takes_size_mode_and_owner() {
+    contract!(Root).run(|t| {
+        let b = t.bundle();
+        let options = ["size=1m", "mode=1750", "uid=7", "gid=8", "nr_inodes=100"];
+        b.mount(json!({ "destination": "/t", "type": "tmpfs", "source": "tmpfs", "options": options }));
+        let r = t.report(&b, &["stat:/t"]);
+        let stat = of(&r["probes"], "stat:~1t");
+        assert_eq!((&stat["mode"], &stat["uid"], &stat["gid"]), (&json!(0o1750), &json!(7), &json!(8)));
+        let (.., data) = mount_line(&r, "/t");
+        assert!(has(&data, "size=1024k") && has(&data, "nr_inodes=100"), "{data}");
+    });
+}
+
+#[test]
+fn a_tmpfs_copies_the_mode_of_what_it_covers() {
+    contract!(Root).differs("crun", "makes it 1777").run(|t| {
+        let b = t.bundle();
+        std::fs::create_dir(b.host("/t")).unwrap();
+        std::fs::set_permissions(b.host("/t"), PermissionsExt::from_mode(0o751)).unwrap();
+        b.mount(json!({ "destination": "/t", "type": "tmpfs", "source": "tmpfs" }));
+        let r = t.report(&b, &["stat:/t"]);
+        assert_eq!(of(&r["probes"], "stat:~1t/mode"), 0o751);
+    });
+}
+
+#[test]
+fn a_read_only_tmpfs_is_read_only() {
+    contract!(Root).run(|t| {
+        let b = t.bundle();
+        b.mount(json!({ "destination": "/t", "type": "tmpfs", "source": "tmpfs", "options": ["ro"] }));
+        let r = t.report(&b, &["create:/t/x"]);
+        assert_eq!(of(&r["probes"], "create:~1t~1x/errno"), libc::EROFS);
+    });
+}
+
+/// Every flag that the specification demands is taken; those that mountinfo shows are seen there.
+#[test]
+fn every_required_option_is_taken() {
+    contract!(Root).differs("crun", "1.8.1 hands iversion, lazytime, loud, silent to the file system").run(|t| {
+        let known = [
+            "async", "atime", "defaults", "dev", "diratime", "dirsync", "exec", "iversion", "lazytime", "loud",
+            "noatime", "nodev", "nodiratime", "noexec", "noiversion", "nolazytime", "norelatime", "nostrictatime",
+            "nosuid", "relatime", "ro", "rw", "silent", "strictatime", "suid", "sync",
+        ];
+        let b = t.bundle();
+        for option in known {
+            let destination = format!("/o/{option}");
+            b.mount(json!({ "destination": destination, "type": "tmpfs", "source": "t", "options": [option] }));
+        }
+        let r = t.report(&b, &[]);
+        let shown = |name: &str| {
+            let (options, _, _, data) = mount_line(&r, &format!("/o/{name}"));
+            has(&options, name) || has(&data, name)
+        };
+        for name in ["noatime", "nodev", "nodiratime", "noexec", "nosuid", "ro", "rw", "sync", "dirsync", "lazytime"] {
+            assert!(shown(name), "{name}: {:?}", mount_line(&r, &format!("/o/{name}")));
+        }
+        let (options, ..) = mount_line(&r, "/o/strictatime");
+        assert!(!has(&options, "relatime") && !has(&options, "noatime"), "{options}");
+    });
+}
+
+#[test]
+fn symlink_options_are_taken() {
+    contract!(Root)
+        .differs("runc", "1.1.5 does not know them")
+        .differs("crun", "1.8.1 does not know them")
+        .run(|t| {
+            let b = t.bundle();
+            bind(&b, &host_dir(t), "/n", &["bind", "nosymfollow"]);
+            bind(&b, &host_dir(t), "/s", &["bind", "symfollow"]);
+            let (options, ..) = mount_line(&t.report(&b, &[]), "/n");
+            assert!(has(&options, "nosymfollow"), "{options}");
+        });
+}
+
+#[test]
+fn unknown_options_go_to_the_file_system() {
+    contract!(Root).run(|t| {
+        let b = t.bundle();
+        b.mount(json!({ "destination": "/t", "type": "tmpfs", "source": "t", "options": ["huge=never", "mode=700"] }));
+        t.report(&b, &[]);
+        b.mount(json!({ "destination": "/u", "type": "tmpfs", "source": "t", "options": ["frobnicate"] }));
+        t.run(&b).exits(1).fails_naming(&["invalid argument"]).fails_naming(&["/u", "mounts[7]"]);
+        t.nothing_left(&b.id);
+    });
+}
+
+#[test]
+fn a_bind_mount_shows_the_source_both_ways() {
+    contract!(Root).run(|t| {
+        let b = t.bundle();
+        let dir = host_dir(t);
+        bind(&b, &dir, "/d", &["bind"]);
+        let r = t.report(&b, &["read:/d/file", "create:/d/new"]);
+        assert_eq!(of(&r["probes"], "read:~1d~1file/text"), "from the host\n");
+        assert_eq!(of(&r["probes"], "create:~1d~1new/errno"), 0);
+        assert!(dir.join("new").exists());
+    });
+}
+
+#[test]
+fn a_bind_mount_without_the_type_word_works() {
+    contract!(Root).run(|t| {
+        let b = t.bundle();
+        let dir = host_dir(t);
+        b.mount(json!({ "destination": "/d", "source": dir, "options": ["rbind", "ro"] }));
+        b.mount(json!({ "destination": "/e", "type": "none", "source": dir, "options": ["bind"] }));
+        let r = t.report(&b, &["read:/d/file", "create:/d/new", "read:/e/file"]);
+        assert_eq!(of(&r["probes"], "create:~1d~1new/errno"), libc::EROFS);
+        assert_eq!(of(&r["probes"], "read:~1e~1file/errno"), 0);
+    });
+}
+
+#[test]
+fn a_relative_bind_source_belongs_to_the_bundle() {
+    contract!(Root).run(|t| {
+        let b = t.bundle();
+        std::fs::create_dir(b.dir.join("data")).unwrap();
+        std::fs::write(b.dir.join("data/file"), "mine").unwrap();
+        bind(&b, Path::new("data"), "/d", &["bind"]);
+        let r = t.report(&b, &["read:/d/file"]);
+        assert_eq!(of(&r["probes"], "read:~1d~1file/text"), "mine");
+    });
+}
+
+#[test]
+fn a_file_is_bound_onto_a_file() {
+    contract!(Root).run(|t| {
+        let b = t.bundle();
+        let dir = host_dir(t);
+        bind(&b, &dir.join("file"), "/new/deep/name", &["bind", "ro"]);
+        let r = t.report(&b, &["read:/new/deep/name", "open-w:/new/deep/name", "stat:/new/deep"]);
+        assert_eq!(of(&r["probes"], "read:~1new~1deep~1name/text"), "from the host\n");
+        assert_eq!(of(&r["probes"], "open-w:~1new~1deep~1name/errno"), libc::EROFS);
+        assert_eq!(of(&r["probes"], "stat:~1new~1deep/mode"), 0o755);
+    });
+}
+
+#[test]
+fn bind_flags_are_set() {
+    contract!(Root).run(|t| {
+        let b = t.bundle();
+        bind(&b, &host_dir(t), "/d", &["bind", "ro", "nosuid", "nodev", "noexec", "noatime"]);
+        let (options, ..) = mount_line(&t.report(&b, &[]), "/d");
+        for option in ["ro", "nosuid", "nodev", "noexec", "noatime"] {
+            assert!(has(&options, option), "{options}");
+        }
+    });
+}
+
+#[test]
+fn a_bind_mount_without_flags_keeps_those_of_the_source() {
+    contract!(Root).run(|t| {
+        let b = t.bundle();
+        let source = t.fresh_dir("source");
+        t.mount("tmpfs", &source, "tmpfs", MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC | MsFlags::MS_NOATIME, "");
+        bind(&b, &source, "/d", &["bind"]);
+        let (options, ..) = mount_line(&t.report(&b, &[]), "/d");
+        for option in ["nosuid", "noexec", "noatime"] {
+            assert!(has(&options, option), "{options}");
+        }
+    });
+}
+
+#[test]
+fn cleared_flags_are_cleared() {
+    contract!(Root)
+        .differs("runc", "1.1.5 remounts for set flags only")
+        .wavers("crun", "not looked into")
+        .run(|t| {
+            let b = t.bundle();
+            let source = t.fresh_dir("source");
+            t.mount(
+                "tmpfs",
+                &source,
+                "tmpfs",
+                MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC | MsFlags::MS_RDONLY,
+                "",
+            );
+            bind(&b, &source, "/d", &["bind", "suid", "exec", "rw"]);
+            let (options, ..) = mount_line(&t.report(&b, &[]), "/d");
+            for option in ["nosuid", "noexec", "ro"] {
+                assert!(!has(&options, option), "{options}");
+            }
+        });
+}
+
+/// The `fields` of `bind` apply to the mount, not to what lies below it; `rro` and the like do.
+#[test]
+fn rbind_ro_leaves_submounts_writable() {
+    contract!(Root).run(|t| {
+        let b = t.bundle();
+        let source = tree(t);
+        bind(&b, &source, "/d", &["rbind", "ro"]);
+        let r = t.report(&b, &["create:/d/x", "create:/d/sub/x"]);
+        assert_eq!(of(&r["probes"], "create:~1d~1x/errno"), libc::EROFS);
+        assert_eq!(of(&r["probes"], "create:~1d~1sub~1x/errno"), 0);
+    });
+}
+
+/// A directory with a tmpfs below it at `sub`.
+fn tree(t: &Test) -> std::path::PathBuf {
+    let source = host_dir(t);
+    std::fs::create_dir(source.join("sub")).unwrap();
+    t.mount("tmpfs", &source.join("sub"), "tmpfs", MsFlags::empty(), "mode=755");
+    source
+}
+
+#[test]
+fn bind_leaves_submounts_out() {
+    contract!(Root).run(|t| {
+        let b = t.bundle();
+        let source = tree(t);
+        bind(&b, &source, "/plain", &["bind"]);
+        bind(&b, &source, "/deep", &["rbind"]);
+        let r = t.report(&b, &[]);
+        assert!(!is_mounted(&r, "/plain/sub"));
+        assert!(is_mounted(&r, "/deep/sub"));
+    });
+}
+
+#[test]
+fn recursive_attributes_reach_submounts() {
+    contract!(Root, MountSetattr).run(|t| {
+        let b = t.bundle();
+        let source = tree(t);
+        bind(&b, &source, "/d", &["rbind", "rro", "rnosuid", "rnoexec", "rnodev"]);
+        let r = t.report(&b, &["create:/d/sub/x"]);
+        assert_eq!(of(&r["probes"], "create:~1d~1sub~1x/errno"), libc::EROFS);
+        for at in ["/d", "/d/sub"] {
+            let (options, ..) = mount_line(&r, at);
+            for option in ["ro", "nosuid", "noexec", "nodev"] {
+                assert!(has(&options, option), "{at}: {options}");
+            }
+        }
+    });
+}
+
+#[test]
+fn recursive_access_times_are_set() {
+    contract!(Root, MountSetattr).run(|t| {
+        let b = t.bundle();
+        let source = tree(t);
+        bind(&b, &source, "/d", &["rbind", "rnoatime"]);
+        bind(&b, &source, "/e", &["rbind", "rnodiratime"]);
+        let r = t.report(&b, &[]);
+        assert!(has(&mount_line(&r, "/d/sub").0, "noatime"));
+        assert!(has(&mount_line(&r, "/e/sub").0, "nodiratime"));
+    });
+}
+
+#[test]
+fn recursive_attributes_can_be_cleared() {
+    contract!(Root, MountSetattr).run(|t| {
+        let b = t.bundle();
+        let source = host_dir(t);
+        std::fs::create_dir(source.join("sub")).unwrap();
+        t.mount("tmpfs", &source.join("sub"), "tmpfs", MsFlags::MS_RDONLY | MsFlags::MS_NOSUID, "mode=755");
+        bind(&b, &source, "/d", &["rbind", "rrw", "rsuid"]);
+        let (options, ..) = mount_line(&t.report(&b, &[]), "/d/sub");
+        assert!(has(&options, "rw") && !has(&options, "nosuid"), "{options}");
+    });
+}
+
+#[test]
+fn propagation_options_are_set() {
+    contract!(Root).run(|t| {
+        let b = t.bundle();
+        let source = host_dir(t);
+        for kind in ["shared", "slave", "private", "unbindable"] {
+            bind(&b, &source, &format!("/{kind}"), &["bind", kind]);
+        }
+        let r = t.report(&b, &[]);
+        assert!(mount_line(&r, "/shared").1.contains("shared:"));
+        assert!(mount_line(&r, "/slave").1.contains("master:"));
+        assert!(!mount_line(&r, "/private").1.contains(':'));
+        assert!(mount_line(&r, "/unbindable").1.contains("unbindable"));
+    });
+}
+
+#[test]
+fn recursive_propagation_reaches_submounts() {
+    contract!(Root).run(|t| {
+        let b = t.bundle();
+        let source = tree(t);
+        bind(&b, &source, "/rshared", &["rbind", "rshared"]);
+        bind(&b, &source, "/rslave", &["rbind", "rslave"]);
+        bind(&b, &source, "/both", &["rbind", "rslave", "rshared"]);
+        let r = t.report(&b, &[]);
+        assert!(mount_line(&r, "/rshared/sub").1.contains("shared:"));
+        assert!(mount_line(&r, "/rslave/sub").1.contains("master:"));
+        let both = mount_line(&r, "/both/sub").1;
+        assert!(both.contains("shared:") && both.contains("master:"), "{both}");
+    });
+}
+
+/// A slave sees what the host mounts later.
+#[test]
+fn a_slave_bind_sees_later_host_mounts() {
+    contract!(Root).run(|t| {
+        let b = t.bundle();
+        let source = t.fresh_dir("source");
+        t.mount("tmpfs", &source, "tmpfs", MsFlags::empty(), "mode=755");
+        nix::mount::mount(None::<&str>, &source, None::<&str>, MsFlags::MS_SHARED, None::<&str>).unwrap();
+        std::fs::create_dir(source.join("later")).unwrap();
+        bind(&b, &source, "/d", &["rbind", "rslave"]);
+        b.shell("while ! test -e /go; do sleep 0.05; done; exec /guest report");
+        let out = t.create(&b).ok();
+        t.start(&b).ok();
+        t.mount("tmpfs", &source.join("later"), "tmpfs", MsFlags::empty(), "");
+        std::fs::write(b.host("/go"), "").unwrap();
+        t.wait_status(&b.id, "stopped");
+        let r = crate::harness::test::parse_report(&out.stdout_now());
+        assert!(is_mounted(&r, "/d/later"));
+    });
+}
+
+#[test]
+fn tmpcopyup_copies_what_was_there() {
+    contract!(Root).run(|t| {
+        let b = t.bundle();
+        let dir = b.host("/data/sub");
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join("file"), "kept").unwrap();
+        std::os::unix::fs::chown(dir.join("file"), Some(5), Some(6)).unwrap();
+        symlink("sub/file", b.host("/data/link")).unwrap();
+        b.mount(json!({ "destination": "/data", "type": "tmpfs", "source": "t", "options": ["tmpcopyup"] }));
+        let r = t.report(
+            &b,
+            &["read:/data/sub/file", "stat:/data/sub/file", "readlink:/data/link", "create:/data/new"],
+        );
+        assert_eq!(of(&r["probes"], "read:~1data~1sub~1file/text"), "kept");
+        assert_eq!(of(&r["probes"], "stat:~1data~1sub~1file/uid"), 5);
+        assert_eq!(of(&r["probes"], "readlink:~1data~1link/target"), "sub/file");
+        assert_eq!(of(&r["probes"], "create:~1data~1new/errno"), 0);
+        assert!(!b.host("/data/new").exists(), "it went into the tmpfs");
+        assert_eq!(mount_line(&r, "/data").2, "tmpfs");
+    });
+}
+
+#[test]
+fn an_overlay_mount_works() {
+    contract!(Root, Overlay).run(|t| {
+        let b = t.bundle();
+        let base = t.fresh_dir("overlay");
+        t.mount("tmpfs", &base, "tmpfs", MsFlags::empty(), "mode=755");
+        for (dir, file) in [("low1", "one"), ("low2", "two"), ("upper", "up"), ("work", "")] {
+            std::fs::create_dir(base.join(dir)).unwrap();
+            if !file.is_empty() {
+                std::fs::write(base.join(dir).join(file), file).unwrap();
+            }
+        }
+        let p = |n: &str| base.join(n).display().to_string();
+        let options = [
+            format!("lowerdir={}:{}", p("low1"), p("low2")),
+            format!("upperdir={}", p("upper")),
+            format!("workdir={}", p("work")),
+        ];
+        b.mount(json!({ "destination": "/o", "type": "overlay", "source": "overlay", "options": options }));
+        let r = t.report(&b, &["ls:/o", "create:/o/new"]);
+        assert_eq!(of(&r["probes"], "ls:~1o/names"), &json!(["one", "two", "up"]));
+        assert!(base.join("upper/new").exists());
+    });
+}
+
+/// Real engines give lowerdir lists of thousands of bytes, which fsconfig refuses beyond 255.
+#[test]
+fn an_overlay_with_a_long_lowerdir_works() {
+    contract!(Root, Overlay).run(|t| {
+        let b = t.bundle();
+        let base = t.fresh_dir("overlay");
+        t.mount("tmpfs", &base, "tmpfs", MsFlags::empty(), "mode=755");
+        let mut lower = Vec::new();
+        for n in 0..12 {
+            let dir = base.join(format!("{}{n}", "l".repeat(40)));
+            std::fs::create_dir(&dir).unwrap();
+            std::fs::write(dir.join(format!("f{n}")), "").unwrap();
+            lower.push(dir.display().to_string());
+        }
+        let option = format!("lowerdir={}", lower.join(":"));
+        b.mount(json!({ "destination": "/o", "type": "overlay", "source": "overlay", "options": [option] }));
+        let r = t.report(&b, &["ls:/o"]);
+        assert_eq!(of(&r["probes"], "ls:~1o/names").as_array().unwrap().len(), 12);
+    });
+}
+
+#[test]
+fn a_relative_destination_is_taken_from_the_root() {
+    contract!(Root).differs("runc", "1.1.5 goes on with a warning only in its log").run(|t| {
+        let b = t.bundle();
+        b.mount(json!({ "destination": "rel/dir", "type": "tmpfs", "source": "t" }));
+        b.args(&["/guest", "report"]);
+        let out = t.run(&b).ok();
+        let r = crate::harness::test::parse_report(&out.stdout);
+        assert!(is_mounted(&r, "/rel/dir"));
+    });
+}
+
+#[test]
+fn symlinks_in_a_destination_stay_inside() {
+    contract!(Root).run(|t| {
+        let b = t.bundle();
+        symlink("/abs", b.host("/link")).unwrap();
+        std::fs::create_dir(b.host("/abs")).unwrap();
+        symlink("../../../../../../../../tmp/inside", b.host("/up")).unwrap();
+        std::fs::create_dir(b.host("/tmp/inside")).unwrap();
+        b.mount(json!({ "destination": "/link/point", "type": "tmpfs", "source": "t" }));
+        b.mount(json!({ "destination": "/up/point", "type": "tmpfs", "source": "t" }));
+        let r = t.report(&b, &[]);
+        assert!(is_mounted(&r, "/abs/point") && is_mounted(&r, "/tmp/inside/point"));
+        assert!(!Path::new("/tmp/inside").exists());
+    });
+}
+
+/// A dangling absolute symlink is common in images; the target is made inside the rootfs.
+#[test]
+fn a_dangling_symlink_in_a_destination_is_followed_inside() {
+    contract!(Root).differs("crun", "refuses").run(|t| {
+        let b = t.bundle();
+        symlink("/abs/path/missing", b.host("/lnk")).unwrap();
+        b.mount(json!({ "destination": "/lnk/new/x", "type": "tmpfs", "source": "t" }));
+        let r = t.report(&b, &[]);
+        assert!(is_mounted(&r, "/abs/path/missing/new/x"), "{:#?}", r["mountinfo"]);
+    });
+}
+
+#[test]
+fn dotdot_in_a_destination_stays_inside() {
+    contract!(Root).run(|t| {
+        let b = t.bundle();
+        b.mount(json!({ "destination": "/../../../mnt/x", "type": "tmpfs", "source": "t" }));
+        assert!(is_mounted(&t.report(&b, &[]), "/mnt/x"));
+    });
+}
+
+#[test]
+fn a_file_onto_a_directory_names_both() {
+    contract!(Root).run(|t| {
+        let b = t.bundle();
+        bind(&b, &host_dir(t).join("file"), "/etc", &["bind"]);
+        t.create(&b).exits(1).fails_naming(&["not a directory"]).fails_naming(&["/etc"]).one_line();
+        t.nothing_left(&b.id);
+        let c = t.bundle();
+        bind(&c, &host_dir(t), "/etc/passwd", &["bind"]);
+        t.create(&c)
+            .exits(1)
+            .fails_naming(&["not a directory", "file exists"])
+            .fails_naming(&["/etc/passwd"])
+            .one_line();
+        t.nothing_left(&c.id);
+    });
+}
+
+#[test]
+fn a_missing_bind_source_is_named() {
+    contract!(Root).run(|t| {
+        let b = t.bundle();
+        bind(&b, Path::new("/no/such/source"), "/d", &["bind"]);
+        t.create(&b)
+            .exits(1)
+            .fails_naming(&["no such file or directory"])
+            .fails_naming(&["/no/such/source"])
+            .one_line();
+        t.nothing_left(&b.id);
+    });
+}
+
+#[test]
+fn an_unknown_file_system_is_named() {
+    contract!(Root).run(|t| {
+        let b = t.bundle();
+        b.mount(json!({ "destination": "/d", "type": "frobfs", "source": "x" }));
+        t.create(&b).exits(1).fails_naming(&["no such device"]).fails_naming(&["frobfs", "/d"]).one_line();
+        t.nothing_left(&b.id);
+    });
+}
+
+#[test]
+fn only_procfs_goes_onto_proc() {
+    contract!(Root).differs("crun", "mounts it").run(|t| {
+        let b = t.bundle();
+        b.mount(json!({ "destination": "/proc", "type": "tmpfs", "source": "t" }));
+        t.create(&b).exits(1).fails_naming(&["/proc"]).one_line();
+        t.nothing_left(&b.id);
+        let c = t.bundle();
+        c.mount(json!({ "destination": "/proc/self", "type": "tmpfs", "source": "t" }));
+        t.create(&c).exits(1).fails_naming(&["/proc"]);
+        t.nothing_left(&c.id);
+    });
+}
+
+/// lxcfs covers these.
+#[test]
+fn some_files_of_proc_may_be_covered() {
+    contract!(Root).run(|t| {
+        let b = t.bundle();
+        let dir = host_dir(t);
+        bind(&b, &dir.join("file"), "/proc/meminfo", &["bind"]);
+        bind(&b, &dir.join("file"), "/proc/uptime", &["bind", "ro"]);
+        let r = t.report(&b, &["read:/proc/meminfo", "read:/proc/uptime"]);
+        assert_eq!(of(&r["probes"], "read:~1proc~1meminfo/text"), "from the host\n");
+        assert_eq!(of(&r["probes"], "read:~1proc~1uptime/text"), "from the host\n");
+    });
+}
+
+#[test]
+fn data_on_a_bind_mount_is_an_error() {
+    contract!(Root).differs("runc", "1.1.5 ignores it").differs("crun", "ignores it").run(|t| {
+        let b = t.bundle();
+        bind(&b, &host_dir(t), "/d", &["bind", "mode=755"]);
+        let text = "bind mounts cannot have any filesystem-specific options applied";
+        t.create(&b).exits(1).fails_with(text).one_line();
+        t.nothing_left(&b.id);
+    });
+}
+
+/// mappings of a mount: root outside is 1000 inside and the other way round.
+#[test]
+fn an_idmapped_bind_mount_shifts_owners() {
+    contract!(Root, Idmap).differs("runc", "1.1.5 cannot").run(|t| {
+        let b = t.bundle();
+        let dir = host_dir(t);
+        b.userns(100_000);
+        b.mount(json!({
+            "destination": "/d", "type": "bind", "source": dir, "options": ["bind"],
+            "uidMappings": [map(0, 100_000, 65536)], "gidMappings": [map(0, 100_000, 65536)]
+        }));
+        let r = t.report(&b, &["stat:/d/file", "create:/d/new"]);
+        assert_eq!(of(&r["probes"], "stat:~1d~1file/uid"), 0);
+        assert_eq!(of(&r["probes"], "create:~1d~1new/errno"), 0);
+        assert_eq!(std::fs::metadata(dir.join("new")).unwrap().uid(), 0);
+    });
+}
+
+#[test]
+fn the_idmap_option_takes_the_containers_mapping() {
+    contract!(Root, Idmap).differs("runc", "1.1.5 cannot").run(|t| {
+        let b = t.bundle();
+        let dir = host_dir(t);
+        b.userns(100_000);
+        bind(&b, &dir, "/d", &["bind", "idmap"]);
+        let r = t.report(&b, &["stat:/d/file", "create:/d/new"]);
+        assert_eq!(of(&r["probes"], "stat:~1d~1file/uid"), 0);
+        assert_eq!(std::fs::metadata(dir.join("new")).unwrap().uid(), 0);
+    });
+}
+
+#[test]
+fn mappings_of_a_mount_without_user_namespace_are_an_error_or_work() {
+    contract!(Root, Idmap).differs("runc", "1.1.5 ignores them").run(|t| {
+        let b = t.bundle();
+        let dir = host_dir(t);
+        b.mount(json!({
+            "destination": "/d", "type": "bind", "source": dir, "options": ["bind", "idmap"],
+            "uidMappings": [map(0, 1000, 1)], "gidMappings": [map(0, 1000, 1)]
+        }));
+        b.args(&["/guest", "report", "stat:/d/file"]);
+        let out = t.run(&b);
+        if out.code == 0 {
+            let r = crate::harness::test::parse_report(&out.stdout);
+            assert_ne!(of(&r["probes"], "stat:~1d~1file/uid"), 0);
+        }
+        t.nothing_left(&b.id);
+    });
+}
+
+#[test]
+fn mounts_do_not_reach_the_host() {
+    contract!(Root).run(|t| {
+        let before = leftovers::mountinfo();
+        let b = t.bundle();
+        let dir = host_dir(t);
+        bind(&b, &dir, "/d", &["rbind", "rshared"]);
+        b.mount(json!({ "destination": "/d/sub", "type": "tmpfs", "source": "t" }));
+        b.args(&["/guest", "pause"]);
+        t.create(&b).ok();
+        assert_eq!(
+            leftovers::mountinfo().len(),
+            before.len() + shared_back(&dir),
+            "{:#?}",
+            leftovers::mountinfo()
+        );
+        t.start(&b).ok();
+        t.rt(&["delete", "--force", &b.id]).ok();
+    });
+}
+
+/// A mount below an rshared bind of a shared tree does propagate back: that is what rshared asks for.
+fn shared_back(dir: &Path) -> usize {
+    let below = format!("{}/", dir.display());
+    let back: Vec<_> = leftovers::mountinfo().into_iter().filter(|l| l.contains(&below)).collect();
+    for line in &back {
+        let target = line.split(' ').nth(4).unwrap();
+        let _ = nix::mount::umount2(target, nix::mount::MntFlags::MNT_DETACH);
+    }
+    0
+}
