@@ -26,6 +26,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 const ROOTLESS: &str = "rootless needs no limits + no cgrouppath when no permission is granted for cgroups";
 
 /// The cgroups of a container that is being created, with all descriptors that entry and limits need.
+#[derive(Debug)]
 pub struct Cgroups {
     /// One per hierarchy of the plan; None where a hierarchy is left out (rootless, or its mount is gone).
     places: Vec<Option<Place>>,

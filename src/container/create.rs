@@ -116,27 +116,26 @@ impl Attempt {
             runtime_end: channel.0.as_fd(),
             cgroups: &cgroups,
             joins: &joins,
-            host: &host,
             fifo: fifo.as_fd(),
             page: page.as_fd(),
             entry,
         };
 
         // P3: the first child.
-        let first = match plan.tree {
-            Tree::Direct => clone_init(plan, &inherited)?,
+        match plan.tree {
+            Tree::Direct => {
+                self.init = Some(clone_init(plan, &inherited, host)?);
+                // Only init may hold the other end: end-of-file is how its death is seen.
+                drop(theirs);
+            }
             Tree::ViaIntermediate(_) => {
                 let request = Clone { flags: 0, into_cgroup: cgroups.clone_into() };
-                clone3(&request, || intermediate::run(&inherited))?
+                let copy = host.try_clone()?;
+                self.init = Some(clone3(&request, || intermediate::run(&inherited, copy))?);
+                drop(theirs);
+                // P4: id maps, then the pid of init from the intermediate.
+                self.meet_init(plan, &channel, &host)?;
             }
-        };
-        // Only init may hold the other end: end-of-file is how its death is seen.
-        drop(theirs);
-        self.init = Some(first);
-
-        // P4: id maps, then the pid of init from the intermediate.
-        if matches!(plan.tree, Tree::ViaIntermediate(_)) {
-            self.meet_init(plan, &channel, &host)?;
         }
 
         // P5: init is known.
@@ -275,7 +274,8 @@ impl Attempt {
     fn limit_process(&self, plan: &CreatePlan) -> Result<()> {
         let Some(process) = &plan.process else { return Ok(()) };
         let pid = self.child()?.pid;
-        crate::process::rlimits::set(pid, &process.rlimits)?;
+        let init = rustix::process::Pid::from_raw(pid).ok_or_else(|| Error::new("no init"))?;
+        crate::process::rlimits::set(init, &process.rlimits)?;
         if let Some(value) = process.oom_score_adj {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
             let directory = rustix::fs::open(format!("/proc/{pid}"), flags, Mode::empty()).call("open")?;
@@ -353,7 +353,7 @@ impl Attempt {
 
 /// One clone3 with all new namespaces. A pid namespace is joined, and clock offsets are set, on the
 /// runtime's own "for children" slots, which are put back at once: later hooks must not be born there.
-fn clone_init(plan: &CreatePlan, inherited: &Inherited) -> Result<Child> {
+fn clone_init(plan: &CreatePlan, inherited: &Inherited, host: rootfs::HostFds) -> Result<Child> {
     let mut flags = 0;
     for kind in &plan.namespaces.create {
         let in_place = *kind == NsKind::Cgroup;
@@ -373,7 +373,7 @@ fn clone_init(plan: &CreatePlan, inherited: &Inherited) -> Result<Child> {
         intermediate::write_time_offsets(&plan.namespaces.time_offsets)?;
     }
     let request = Clone { flags, into_cgroup: inherited.cgroups.clone_into() };
-    let child = clone3(&request, || init::run(inherited, init::Born::OfRuntime))
+    let child = clone3(&request, || init::run(inherited, init::Born::OfRuntime, host))
         .doing("create the container's namespaces");
     for (fd, kind) in restore {
         ns::setns(fd.as_fd(), kind.flag()).doing("leave the container's namespace")?;

@@ -15,13 +15,14 @@ use crate::host;
 use crate::plan::CreatePlan;
 use crate::plan::namespaces::NsKind;
 use crate::process::{home, scheduling, stdio};
+use crate::sys::path::Last;
 use crate::rootfs::{self, HostFds, Jail};
 use crate::security::{keyring, labels};
 use crate::state::Entry;
 use crate::sys::last_stage::{self, layout};
 use crate::sys::process::{close_inherited, exit_now, keep_on_exec, reset_signals, set_dumpable, set_name, setsid};
 use crate::sys::{net, ns};
-use rustix::fs::{MemfdFlags, Mode};
+use rustix::fs::{MemfdFlags, Mode, OFlags};
 use std::convert::Infallible;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -34,7 +35,6 @@ pub struct Inherited<'a> {
     pub runtime_end: BorrowedFd<'a>,
     pub cgroups: &'a Cgroups,
     pub joins: &'a [Joined],
-    pub host: &'a HostFds,
     pub fifo: BorrowedFd<'a>,
     pub page: BorrowedFd<'a>,
     pub entry: &'a Entry,
@@ -47,8 +47,8 @@ pub enum Born {
     OfIntermediate,
 }
 
-pub fn run(inherited: &Inherited, born: Born) -> Infallible {
-    let (step, e) = match steps(inherited, born) {
+pub fn run(inherited: &Inherited, born: Born, host: HostFds) -> Infallible {
+    let (step, e) = match steps(inherited, born, host) {
         Err(failed) => failed,
         Ok(never) => match never {},
     };
@@ -57,7 +57,7 @@ pub fn run(inherited: &Inherited, born: Born) -> Infallible {
     exit_now(1)
 }
 
-fn steps(inherited: &Inherited, born: Born) -> Result<Infallible, (Step, Error)> {
+fn steps(inherited: &Inherited, born: Born, host: HostFds) -> Result<Infallible, (Step, Error)> {
     let at = |step: Step| move |e: Error| (step, e);
     let (plan, channel) = (inherited.plan, inherited.channel);
 
@@ -90,7 +90,7 @@ fn steps(inherited: &Inherited, born: Born) -> Result<Infallible, (Step, Error)>
         Some(process) => labels::exec_labels(process).map_err(at(Step::N3))?,
         None => labels::ExecLabels::default(),
     };
-    let mut jail = rootfs::populate(&plan.rootfs, inherited.host).map_err(at(Step::N3))?;
+    let jail = rootfs::populate(&plan.rootfs, host).map_err(at(Step::N3))?;
     channel.tell(Kind::MountsReady).map_err(at(Step::N3))?;
     channel.await_or_die(Kind::HooksDone);
 
@@ -111,7 +111,7 @@ fn steps(inherited: &Inherited, born: Born) -> Result<Infallible, (Step, Error)>
 
     // N6: the process itself, as far as it needs no identity; then the last stage is made ready.
     let env = settle_process(plan, &jail).map_err(at(Step::N6))?;
-    let label_fd = labels.open(&jail).map_err(at(Step::N6))?;
+    let (label, label_fd) = exec_label(labels, &jail).map_err(at(Step::N6))?;
     let hook_stdin = hook_stdin(plan).map_err(at(Step::N6))?;
     let fds = StageFds {
         channel: channel.0.as_raw_fd(),
@@ -125,7 +125,7 @@ fn steps(inherited: &Inherited, born: Born) -> Result<Infallible, (Step, Error)>
         env: &env,
         seccomp: plan.seccomp.as_ref(),
         hooks: &plan.hooks.start_container,
-        label: labels.text(),
+        label: label.as_deref(),
         last_cap: plan.last_cap,
         fds,
     };
@@ -137,7 +137,8 @@ fn steps(inherited: &Inherited, born: Born) -> Result<Infallible, (Step, Error)>
     let Some(image) = image else {
         return Ok(last_stage::enter_forked(|base| last::lay_out(&stage, base)));
     };
-    for fd in [fds.channel, fds.start, fds.page, fds.label, fds.hook_stdin] {
+    let first_closed = plan.process.as_ref().map_or(3, |process| process.fds.first_closed());
+    for fd in (3..first_closed).map(|number| number as i32).chain([fds.channel, fds.start, fds.page, fds.label, fds.hook_stdin]) {
         keep_on_exec(fd).map_err(at(Step::N7))?;
     }
     Err((Step::N7, last_stage::enter(image.as_fd())))
@@ -157,7 +158,7 @@ fn join_keyring(inherited: &Inherited) -> Result<()> {
     let Some(plan) = inherited.plan.process.as_ref().and_then(|process| process.keyring.as_ref()) else {
         return Ok(());
     };
-    if keyring::join(plan)? == keyring::Joined::Missing {
+    if keyring::join(plan)? == keyring::Joined::Unsupported {
         let message =
             Message { text: "no session keyring: the kernel has no keys".into(), ..Message::new(Kind::Warning) };
         inherited.channel.send(&message, &[])?;
@@ -183,10 +184,10 @@ fn open_terminal(inherited: &Inherited, jail: &Jail) -> Result<()> {
     let Some(process) = inherited.plan.process.as_ref().filter(|process| process.terminal) else {
         return Ok(());
     };
-    let pty = pty::open(jail.root(), process.console_size).at("process.terminal")?;
+    let pty = pty::allocate(jail.root().as_fd(), process.console_size).at("process.terminal")?;
     jail.bind_console(pty.slave.as_fd()).at("process.terminal")?;
     inherited.channel.send(&Message::new(Kind::Console), &[pty.master.as_fd()])?;
-    pty.become_controlling().at("process.terminal")
+    pty::take(pty.slave).at("process.terminal")
 }
 
 fn set_names(plan: &CreatePlan) -> Result<()> {
@@ -214,7 +215,24 @@ fn settle_process(plan: &CreatePlan, jail: &Jail) -> Result<Vec<String>> {
 
 /// From the container's /etc/passwd, else `/`. Whatever is wrong with that file is the image's affair.
 fn home(jail: &Jail, uid: u32) -> String {
-    jail.open_passwd().and_then(|passwd| home::read(passwd.as_fd(), uid)).unwrap_or_else(|_| "/".into())
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let passwd = jail.root().open("/etc/passwd".as_ref(), flags, Last::Follow);
+    passwd.and_then(|passwd| home::read(passwd.as_fd(), uid)).unwrap_or_else(|_| "/".into())
+}
+
+/// The label and the attribute file that takes it, opened through a procfs that the container cannot touch.
+fn exec_label(labels: labels::ExecLabels, jail: &Jail) -> Result<(Option<Vec<u8>>, Option<OwnedFd>)> {
+    let (label, file) = match (labels.apparmor, labels.selinux) {
+        (Some(label), _) => (label, "self/attr/apparmor/exec"),
+        (None, Some(label)) => (label, "self/attr/exec"),
+        (None, None) => return Ok((None, None)),
+    };
+    let fd = match jail.proc()?.open_file(file, OFlags::WRONLY) {
+        // Before Linux 5.8 AppArmor has no directory of its own.
+        Err(e) if e.errno() == libc::ENOENT => jail.proc()?.open_file("self/attr/exec", OFlags::WRONLY)?,
+        other => other?,
+    };
+    Ok((Some(label), Some(fd)))
 }
 
 /// The state for startContainer hooks, ready on a descriptor: a filter may deny making one later.

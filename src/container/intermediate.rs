@@ -8,14 +8,15 @@ use super::init::{self, Born, Inherited};
 use super::message::{Kind, Message, Step};
 use crate::error::{Call, Doing, Error, Result};
 use crate::plan::namespaces::{NsKind, TimeOffset};
+use crate::rootfs::HostFds;
 use crate::sys::clone::{Clone, clone3};
 use crate::sys::process::{become_ids, close_inherited, exit_now, set_dumpable, set_name};
 use crate::sys::ns;
 use std::convert::Infallible;
 use std::os::fd::AsFd;
 
-pub fn run(inherited: &Inherited) -> Infallible {
-    if let Err((step, e)) = steps(inherited) {
+pub fn run(inherited: &Inherited, host: HostFds) -> Infallible {
+    if let Err((step, e)) = steps(inherited, host) {
         // The runtime sees at least the end-of-file.
         if inherited.channel.send(&Message::failed(step, &e), &[]).is_err() {}
         exit_now(1);
@@ -23,7 +24,7 @@ pub fn run(inherited: &Inherited) -> Infallible {
     exit_now(0)
 }
 
-fn steps(inherited: &Inherited) -> Result<(), (Step, Error)> {
+fn steps(inherited: &Inherited, host: HostFds) -> Result<(), (Step, Error)> {
     let at = |step: Step| move |e: Error| (step, e);
     let plan = inherited.plan;
 
@@ -67,7 +68,7 @@ fn steps(inherited: &Inherited) -> Result<(), (Step, Error)> {
         }
     }
     let request = Clone { flags, into_cgroup: None };
-    let child = clone3(&request, || init::run(inherited, Born::OfIntermediate))
+    let child = clone3(&request, || init::run(inherited, Born::OfIntermediate, host))
         .doing("create the container's namespaces")
         .map_err(at(Step::I4))?;
     let message = Message { number: child.pid, ..Message::new(Kind::InitPid) };

@@ -31,7 +31,7 @@ pub struct Stage<'a> {
     pub seccomp: Option<&'a SeccompPlan>,
     pub hooks: &'a [HookPlan],
     /// What to write before execve so that the LSM label holds for the workload.
-    pub label: Option<&'a str>,
+    pub label: Option<&'a [u8]>,
     pub last_cap: u32,
     pub fds: StageFds,
 }
@@ -57,7 +57,7 @@ pub fn lay_out(stage: &Stage, base: u64) -> Vec<u8> {
         lay_out_seccomp(&mut builder, &mut plan, seccomp);
     }
     if let Some(label) = stage.label {
-        plan.label = builder.bytes(label.as_bytes());
+        plan.label = builder.bytes(label);
         plan.label_len = label.len() as u64;
     }
     let hooks: Vec<Hook> = stage

@@ -66,14 +66,14 @@ pub fn clone3(request: &Clone, child: impl FnOnce() -> Infallible) -> Result<Chi
     // SAFETY: `args` is initialised and lives through the call; without CLONE_VM the child gets a copy of
     // the single thread's memory, so its view of Rust's state is consistent. `pidfd` outlives the call.
     let mut pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>()) };
-    if pid < 0 && matches!(last_errno(), libc::ENOSYS | libc::EPERM) && args.flags & CLONE_INTO_CGROUP == 0
-        || pid < 0 && last_errno() == libc::ENOSYS
+    if pid < 0 && matches!(super::last_errno(), libc::ENOSYS | libc::EPERM) && args.flags & CLONE_INTO_CGROUP == 0
+        || pid < 0 && super::last_errno() == libc::ENOSYS
     {
         in_cgroup = false;
         pid = clone2(request.flags, exit_signal, &mut pidfd);
     }
     if pid < 0 {
-        return Err(Error::sys("clone3", last_errno()));
+        return Err(Error::sys("clone3", super::last_errno()));
     }
     if pid == 0 {
         child();
@@ -88,8 +88,4 @@ fn clone2(flags: u64, exit_signal: u64, pidfd: &mut i32) -> i64 {
     // SAFETY: no stack is given, so the child continues on a copy of ours; parent_tid receives the pidfd
     // (clone(2), CLONE_PIDFD) and outlives the call.
     unsafe { libc::syscall(libc::SYS_clone, flags, 0usize, pidfd as *mut i32, 0usize, 0usize) }
-}
-
-fn last_errno() -> i32 {
-    std::io::Error::last_os_error().raw_os_error().unwrap_or_default()
 }

@@ -2,17 +2,26 @@
 //! descriptors in, owned descriptors out. Kernel-version fallbacks live here and nowhere else.
 #![allow(unsafe_code)]
 
-pub mod clone;
-pub mod last_stage;
-pub mod net;
-pub mod ns;
-pub mod process;
-pub mod socket;
-pub mod spawn;
 pub mod bpf;
 pub mod cgroupfs;
+pub mod clone;
+pub mod key;
+pub mod last_stage;
 pub mod mount;
+pub mod net;
+pub mod ns;
 pub mod path;
+pub mod process;
 pub mod procfs;
+pub mod sched;
+pub mod signal;
+pub mod socket;
+pub mod spawn;
+pub mod stdio;
 pub mod tree;
 pub mod userns;
+
+/// errno of the call that just failed, for wrappers around raw `libc`.
+pub(crate) fn last_errno() -> i32 {
+    nix::errno::Errno::last_raw()
+}

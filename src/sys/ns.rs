@@ -32,5 +32,5 @@ pub fn kind(fd: BorrowedFd) -> Option<i32> {
 }
 
 fn last(call: &'static str) -> Error {
-    Error::sys(call, std::io::Error::last_os_error().raw_os_error().unwrap_or_default())
+    Error::sys(call, super::last_errno())
 }

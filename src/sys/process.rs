@@ -154,7 +154,7 @@ pub fn kill_child(pidfd: BorrowedFd) {
 }
 
 fn last(call: &'static str) -> Error {
-    Error::sys(call, std::io::Error::last_os_error().raw_os_error().unwrap_or_default())
+    Error::sys(call, super::last_errno())
 }
 
 /// In a child of clone3: closes a descriptor whose owner lives in the parent's frames, which never return

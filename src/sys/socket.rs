@@ -2,12 +2,14 @@
 //! callers, the notification socket. Runs in every process of orlop.
 //!
 //! Every descriptor is close-on-exec from birth. Paths may be longer than `sun_path` (108 bytes, unix(7)):
-//! engines put sockets under long state directories. Nothing here binds or connects abstract names:
+//! engines put sockets under long state directories. Nothing here binds abstract names:
 //! they belong to a network namespace and are reachable by whoever shares it (CVE-2020-15257).
 
+use std::ffi::OsStr;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -41,6 +43,16 @@ pub fn connect_unix_stream(path: &Path) -> Result<OwnedFd> {
 /// Connects a new SOCK_DGRAM socket to the receiver at `path`, which may have any length.
 pub fn connect_unix_datagram(path: &Path) -> Result<OwnedFd> {
     connect(path, SocketType::DGRAM)
+}
+
+/// Connects a new SOCK_DGRAM socket to the abstract `name`: only for a socket of the host's service manager,
+/// whose name is given to us.
+pub fn connect_abstract_datagram(name: &OsStr) -> Result<OwnedFd> {
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
+        .call("socket")?;
+    let address = SocketAddrUnix::new_abstract_name(name.as_bytes()).call("connect")?;
+    rustix::net::connect(&socket, &address).call("connect").at_with(|| format!("@{}", name.display()))?;
+    Ok(socket)
 }
 
 fn connect(path: &Path, kind: SocketType) -> Result<OwnedFd> {

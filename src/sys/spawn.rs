@@ -81,7 +81,7 @@ fn exec(program: &Program, path: &CStr, args: &[CString], env: &[CString], fds: 
     for (fd, number) in [(input, 0), (output, 1), (output, 2)] {
         // SAFETY: plain descriptor numbers; 0–2 are this child's own to replace.
         if unsafe { libc::dup2(fd.as_raw_fd(), number) } < 0 {
-            return last_errno();
+            return super::last_errno();
         }
     }
     if let Some(Err(e)) = program.cwd.map(rustix::process::chdir) {
@@ -98,7 +98,7 @@ pub fn execve(path: &CStr, args: &[CString], env: &[CString]) -> i32 {
     let (argv, envp) = (pointers(args), pointers(env));
     // SAFETY: null-terminated arrays of live NUL-terminated strings.
     unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
-    last_errno()
+    super::last_errno()
 }
 
 fn collect(output: &OwnedFd, pidfd: &OwnedFd, deadline: Option<Instant>) -> Result<(String, bool)> {
@@ -142,10 +142,6 @@ fn cstring(text: &str) -> Result<CString> {
 
 pub fn cstrings(texts: &[String]) -> Result<Vec<CString>> {
     texts.iter().map(|text| cstring(text)).collect()
-}
-
-fn last_errno() -> i32 {
-    std::io::Error::last_os_error().raw_os_error().unwrap_or_default()
 }
 
 /// For closures of [`clone3`]: ends the child with `code`.

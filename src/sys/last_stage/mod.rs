@@ -52,8 +52,7 @@ pub fn enter(image: BorrowedFd) -> Error {
         )
     };
     debug_assert_eq!(result, -1);
-    let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or_default();
-    Error::sys("execveat", errno).doing("enter the last stage")
+    Error::sys("execveat", super::last_errno()).doing("enter the last stage")
 }
 
 /// The way without an executable memfd: the forked process itself runs the stage. `plan` builds the

@@ -1,0 +1,281 @@
+//! The loop reaps every child and reads every signal of its process, so each case runs in a process of its
+//! own: this test binary again, with the one test [`runtime`] and a shell script as the container.
+
+use super::*;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{PidfdFlags, Signal, kill_process, pidfd_open};
+use rustix::pty::{OpenptFlags, openpt, unlockpt};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
+
+const SCRIPT: &str = "ORLOP_TEST_SCRIPT";
+const TERMINAL: &str = "ORLOP_TEST_TERMINAL";
+
+/// The part of the runtime. Ends the process with the exit code that `wait` returns, 250 on an error.
+#[test]
+#[ignore = "the other tests start it"]
+fn runtime() {
+    let Ok(script) = std::env::var(SCRIPT) else { return };
+    let code = match foreground(&script, std::env::var(TERMINAL).is_ok()) {
+        Ok(code) => code,
+        Err(e) => {
+            eprintln!("{e}");
+            250
+        }
+    };
+    std::process::exit(code)
+}
+
+fn foreground(script: &str, terminal: bool) -> Result<i32> {
+    let signals = begin()?;
+    adopt_orphans()?;
+    // A wrapper gives the child an empty mask, as init does.
+    let shell = ["--default-signal", "--block-signal=", "--ignore-signal=", "sh", "-c", script];
+    let (child, relay) = if terminal {
+        let host = crate::console::relay::host_terminal()?;
+        let (master, slave) = pty();
+        let child = container(
+            Command::new("setsid")
+                .args(["--ctty", "--wait", "env"])
+                .args(shell)
+                .stdin(slave.try_clone().unwrap())
+                .stdout(slave.try_clone().unwrap())
+                .stderr(slave),
+        );
+        (child, Some(Relay::start(host, master)?))
+    } else {
+        (container(Command::new("env").args(shell)), None)
+    };
+    let pid = Pid::from_child(&child);
+    let pidfd = pidfd_open(pid, PidfdFlags::empty()).call("pidfd_open")?;
+    let code = wait(&signals, pidfd.as_fd(), pid, relay, None, &mut Vec::new())?;
+    let left = std::fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
+    if left.is_empty() { Ok(code) } else { Err(Error::new(format!("children left: {left}"))) }
+}
+
+/// Children of std inherit the mask, and `env --default-signal` does not empty it: unblock by hand around it.
+fn container(command: &mut Command) -> Child {
+    use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+    let mut blocked = SigSet::empty();
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), Some(&mut blocked)).unwrap();
+    let child = command.spawn().unwrap();
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&blocked), None).unwrap();
+    child
+}
+
+fn pty() -> (OwnedFd, OwnedFd) {
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+    unlockpt(&master).unwrap();
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let slave = rustix::pty::ioctl_tiocgptpeer(&master, flags).unwrap();
+    (master, slave)
+}
+
+fn ourselves(wrapper: Option<&[&str]>, script: &str) -> Command {
+    let exe = std::env::current_exe().unwrap();
+    let mut command = match wrapper {
+        Some([program, args @ ..]) => {
+            let mut command = Command::new(program);
+            command.args(args).arg(exe);
+            command
+        }
+        _ => Command::new(exe),
+    };
+    command
+        .args([
+            "--exact",
+            "process::foreground::tests::runtime",
+            "--ignored",
+            "--nocapture",
+            "--test-threads=1",
+        ])
+        .env(SCRIPT, script);
+    command
+}
+
+/// The exit code after `on_line` was called once "ready" came; a test that hangs fails instead.
+fn run(script: &str, on_ready: impl FnOnce(Pid)) -> (i32, String) {
+    let mut child = ourselves(None, script)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    let mut text = Vec::new();
+    let mut on_ready = Some(on_ready);
+    let mut block = [0; 4096];
+    loop {
+        let length = stdout.read(&mut block).unwrap();
+        text.extend_from_slice(&block[..length]);
+        if String::from_utf8_lossy(&text).contains("ready")
+            && let Some(on_ready) = on_ready.take()
+        {
+            on_ready(Pid::from_child(&child));
+        }
+        if length == 0 {
+            break;
+        }
+    }
+    let status = child.wait().unwrap();
+    (status.code().unwrap_or_else(|| -status.signal().unwrap()), String::from_utf8_lossy(&text).into())
+}
+
+#[test]
+fn exit_codes() {
+    assert_eq!(run("exit 7", |_| ()).0, 7);
+    assert_eq!(run("kill -9 $$", |_| ()).0, 137);
+    assert_eq!(run("exit 0", |_| ()).0, 0);
+}
+
+#[test]
+fn signals_reach_the_process() {
+    let loop_ = "echo ready; while :; do sleep 0.02; done";
+    let (code, _) =
+        run(&format!("trap 'exit 9' TERM; {loop_}"), |pid| kill_process(pid, Signal::TERM).unwrap());
+    assert_eq!(code, 9);
+    let (code, _) = run(&format!("trap 'exit 11' 36; {loop_}"), |pid| {
+        Command::new("kill").args(["-36", &pid.as_raw_pid().to_string()]).status().unwrap();
+    });
+    assert_eq!(code, 11, "a real-time signal");
+    let script = format!("trap 'exit 1' URG CHLD WINCH; trap 'exit 9' HUP; {loop_}");
+    let (code, _) = run(&script.replace("CHLD ", ""), |pid| {
+        for signal in [Signal::URG, Signal::WINCH, Signal::CHILD, Signal::HUP] {
+            kill_process(pid, signal).unwrap();
+        }
+    });
+    assert_eq!(code, 9, "only HUP is passed on");
+}
+
+#[test]
+fn orphans_are_reaped() {
+    // The grandchildren outlive their parents and die before the process does.
+    let (code, _) = run("for i in 1 2 3; do (sleep 0.1 &) ; done; sleep 0.5; exit 3", |_| ());
+    assert_eq!(code, 3, "250 if children were left");
+}
+
+/// A terminal with an operator: everything shown on it is collected until the command ends.
+struct Operator {
+    master: OwnedFd,
+    slave: OwnedFd,
+    child: Child,
+    shown: String,
+}
+
+impl Operator {
+    fn start(script: &str) -> Self {
+        let (master, slave) = pty();
+        resize(&master, 30, 90);
+        let child = ourselves(Some(&["setsid", "--ctty", "--wait"]), script)
+            .env(TERMINAL, "1")
+            .stdin(slave.try_clone().unwrap())
+            .stdout(slave.try_clone().unwrap())
+            .stderr(slave.try_clone().unwrap())
+            .spawn()
+            .unwrap();
+        Self { master, slave, child, shown: String::new() }
+    }
+
+    fn read(&mut self, milliseconds: i64) {
+        let mut fds = [PollFd::new(&self.master, PollFlags::IN)];
+        let time = Timespec { tv_sec: 0, tv_nsec: milliseconds * 1_000_000 };
+        if poll(&mut fds, Some(&time)).unwrap() > 0 {
+            let mut block = [0; 4096];
+            let length = rustix::io::read(&self.master, &mut block).unwrap();
+            self.shown.push_str(&String::from_utf8_lossy(&block[..length]));
+        }
+    }
+
+    fn wait_for(&mut self, words: &str) {
+        let end = Instant::now() + Duration::from_secs(20);
+        while !self.shown.contains(words) {
+            assert!(Instant::now() < end, "no `{words}` in {}", self.shown);
+            self.read(100);
+        }
+    }
+
+    fn type_in(&self, text: &str) {
+        rustix::io::write(&self.master, text.as_bytes()).unwrap();
+    }
+
+    fn end(mut self) -> (i32, String) {
+        let end = Instant::now() + Duration::from_secs(20);
+        let code = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status.code().unwrap();
+            }
+            assert!(Instant::now() < end, "does not end: {}", self.shown);
+            self.read(20);
+        };
+        for _ in 0..50 {
+            self.read(2);
+        }
+        (code, self.shown)
+    }
+}
+
+fn resize(master: &OwnedFd, rows: u16, columns: u16) {
+    tcsetwinsize(master, Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+}
+
+#[test]
+fn a_terminal_is_relayed_and_restored() {
+    let mut operator = Operator::start(
+        "stty size; trap 'stty size' WINCH; trap 'echo interrupted; exit 6' INT; echo ready; \
+         read x; echo got=$x; echo again; while :; do sleep 0.02; done",
+    );
+    let before = tcgetattr(&operator.slave).unwrap();
+    operator.wait_for("30 90\r\nready\r\n");
+    let during = tcgetattr(&operator.slave).unwrap();
+    assert!(!during.local_modes.intersects(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG));
+    operator.type_in("hello\r");
+    operator.wait_for("hello\r\ngot=hello\r\nagain\r\n");
+    resize(&operator.master, 44, 111);
+    operator.wait_for("44 111\r\n");
+    operator.type_in("\x03");
+    operator.wait_for("interrupted\r\n");
+    let slave = operator.slave.try_clone().unwrap();
+    let (code, _) = operator.end();
+    assert_eq!(code, 6);
+    let after = tcgetattr(&slave).unwrap();
+    assert_eq!(after.local_modes, before.local_modes);
+    assert!(after.local_modes.contains(LocalModes::ICANON | LocalModes::ECHO));
+}
+
+#[test]
+fn no_byte_is_lost_at_the_end() {
+    for _ in 0..5 {
+        let (code, shown) = Operator::start("seq 1 5000; exit 4").end();
+        assert_eq!(code, 4);
+        let wanted: String = (1..=5000).map(|n| format!("{n}\r\n")).collect();
+        assert!(shown.contains(&wanted), "{} bytes", shown.len());
+    }
+}
+
+#[test]
+fn a_closed_terminal_may_be_opened_again() {
+    let operator = Operator::start(
+        "t=$(tty); exec </dev/null >/dev/null 2>&1; sleep 0.5; echo back >$t; sleep 0.3; echo twice >$t; exit 2",
+    );
+    let (code, shown) = operator.end();
+    assert_eq!(code, 2);
+    assert!(shown.contains("back\r\ntwice\r\n"), "{shown}");
+}
+
+#[test]
+fn an_error_restores_the_terminal() {
+    // The relay is dropped, not finished, when something goes wrong before the wait.
+    let (host, host_slave) = pty();
+    let (master, _slave) = pty();
+    let before = tcgetattr(&host_slave).unwrap();
+    let clone = |fd: &OwnedFd| fd.try_clone().unwrap();
+    let relay = Relay::start(clone(&host_slave), master).unwrap();
+    assert_ne!(tcgetattr(&host_slave).unwrap().local_modes, before.local_modes);
+    drop(relay);
+    assert_eq!(tcgetattr(&host_slave).unwrap().local_modes, before.local_modes);
+    drop(host);
+}

@@ -1,0 +1,87 @@
+//! The session keyring of a container: without its own the process would find the operator's keys. Runs in
+//! init (N2) and in every process that joins the container, before the ids change.
+
+use std::ffi::CString;
+
+use crate::error::{Doing, Error, Result};
+use crate::plan::process::KeyringPlan;
+use crate::sys::key;
+
+/// Whether the kernel has keyrings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Joined {
+    Yes,
+    /// CONFIG_KEYS is off, or a filter hides the call: there are no keys to protect either.
+    Unsupported,
+}
+
+/// Makes or joins the keyring. The SELinux label for new keys, if any, must already be in place
+/// (`labels::set_key_label`).
+pub fn join(plan: &KeyringPlan) -> Result<Joined> {
+    let name =
+        CString::new(plan.name.as_str()).map_err(|_| Error::new("the name of a keyring has a NUL byte"))?;
+    let serial = match key::join_session_keyring(&name) {
+        Ok(serial) => serial,
+        Err(e) if e.errno() == libc::ENOSYS => return Ok(Joined::Unsupported),
+        Err(e) if e.errno() == libc::EDQUOT => {
+            return Err(e.hint(
+                "too many keys of this user: raise /proc/sys/kernel/keys/maxkeys (root_maxkeys for root) or use \
+                 --no-new-keyring",
+            ))
+            .doing_with(|| format!("join the session keyring {}", plan.name));
+        }
+        Err(e) => return Err(e).doing_with(|| format!("join the session keyring {}", plan.name)),
+    };
+    // A keyring is born without the right to search it by owner or others; programs inside need one of them.
+    let description = key::describe(serial).doing("read the permissions of the session keyring")?;
+    let now = permission(&description)
+        .ok_or_else(|| Error::new(format!("the kernel describes the session keyring as `{description}`")))?;
+    key::set_permission(serial, now | plan.permission).doing("set the permissions of the session keyring")?;
+    Ok(Joined::Yes)
+}
+
+/// The fourth field of `keyring;uid;gid;perm;name`, hexadecimal (keyctl_describe(3)).
+fn permission(description: &str) -> Option<u32> {
+    u32::from_str_radix(description.split(';').nth(3)?, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptions() {
+        assert_eq!(permission("keyring;0;0;3f010000;_ses.c1"), Some(0x3f01_0000));
+        assert_eq!(permission("keyring;0;0;3f010000;a;b"), Some(0x3f01_0000));
+        assert_eq!(permission("keyring;0;0"), None);
+        assert_eq!(permission("keyring;0;0;zz;n"), None);
+    }
+
+    #[test]
+    fn the_second_process_joins_the_same_keyring() {
+        let plan = KeyringPlan {
+            name: format!("_ses.orlop-test-{}", std::process::id()),
+            label: None,
+            permission: 0x0008_0000,
+        };
+        // Keyrings belong to a thread until execve, so two threads are two processes here; the first has to
+        // keep its own alive meanwhile.
+        let name = CString::new(plan.name.clone()).unwrap();
+        match join(&plan) {
+            Ok(Joined::Yes) => {
+                let first = key::join_session_keyring(&name).unwrap();
+                let described = key::describe(first).unwrap();
+                assert!(described.ends_with(&plan.name), "{described}");
+                assert_eq!(permission(&described).unwrap() & plan.permission, plan.permission);
+                let again = std::thread::spawn(move || {
+                    join(&plan).unwrap();
+                    key::join_session_keyring(&name).unwrap()
+                });
+                assert_eq!(again.join().unwrap(), first);
+            }
+            Ok(Joined::Unsupported) => {}
+            // A host that is a container itself.
+            Err(e) => assert!(matches!(e.errno(), libc::EPERM | libc::EDQUOT), "{e}"),
+        }
+    }
+}

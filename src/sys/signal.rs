@@ -1,0 +1,112 @@
+//! Signals as numbers, real-time ones included: blocking and reading them in a foreground command, passing
+//! them on by pidfd, and giving a new program the dispositions it expects.
+
+use std::os::fd::{AsFd, AsRawFd};
+
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+use crate::error::{Call, Error, Result};
+
+/// Faults of the process itself: blocked, they would only kill it without a trace (signal(7)).
+const OF_OUR_OWN: [Signal; 7] = [
+    Signal::SIGSEGV,
+    Signal::SIGBUS,
+    Signal::SIGFPE,
+    Signal::SIGILL,
+    Signal::SIGTRAP,
+    Signal::SIGABRT,
+    Signal::SIGSYS,
+];
+
+/// A signal that somebody sent, read from the descriptor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Received {
+    pub number: i32,
+    /// The sender's pid, 0 for the kernel and for senders outside our pid namespace.
+    pub sender: u32,
+}
+
+/// All signals but faults, blocked and readable. They stay blocked in children until [`set_defaults`].
+#[derive(Debug)]
+pub struct BlockedSignals {
+    fd: SignalFd,
+    before: SigSet,
+}
+
+impl BlockedSignals {
+    pub fn new() -> Result<Self> {
+        let mut set = SigSet::all();
+        for signal in OF_OUR_OWN {
+            set.remove(signal);
+        }
+        let mut before = SigSet::empty();
+        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), Some(&mut before)).call("sigprocmask")?;
+        let fd =
+            SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).call("signalfd4")?;
+        Ok(Self { fd, before })
+    }
+
+    /// The next pending signal, None when there is none.
+    pub fn next(&self) -> Result<Option<Received>> {
+        loop {
+            match self.fd.read_signal() {
+                Ok(Some(info)) => {
+                    let number = i32::try_from(info.ssi_signo)
+                        .map_err(|_| Error::new("the kernel sent a signal without a number"))?;
+                    return Ok(Some(Received { number, sender: info.ssi_pid }));
+                }
+                Ok(None) => return Ok(None),
+                Err(nix::errno::Errno::EINTR) => {}
+                Err(errno) => return Err(errno).call("read"),
+            }
+        }
+    }
+}
+
+impl AsFd for BlockedSignals {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Drop for BlockedSignals {
+    fn drop(&mut self) {
+        // Cannot fail: the mask is a valid one, and a destructor could not report it.
+        let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.before), None);
+    }
+}
+
+/// Every disposition is the default and nothing is blocked: ignored signals and masks survive execve
+/// (signal(7)), and a caller that ignores SIGCHLD would make waiting for children impossible.
+pub fn set_defaults() -> Result<()> {
+    for number in 1..=64 {
+        // KILL and STOP cannot be changed; glibc keeps 32 and 33 for its threads, of which there are none.
+        if !matches!(number, libc::SIGKILL | libc::SIGSTOP | 32 | 33) {
+            set_default(number)?;
+        }
+    }
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).call("sigprocmask")
+}
+
+/// The default disposition for one signal.
+pub fn set_default(number: i32) -> Result<()> {
+    // SAFETY: an all-zero sigaction is a valid one: SIG_DFL, no flags, empty mask.
+    let action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: `action` is initialised and outlives the call; no old action is asked for; SIG_DFL installs no
+    // code of ours.
+    if unsafe { libc::sigaction(number, &raw const action, std::ptr::null_mut()) } == 0 {
+        Ok(())
+    } else {
+        Err(Error::sys("rt_sigaction", super::last_errno()))
+    }
+}
+
+/// pidfd_send_signal(2) with any signal number, real-time ones included.
+pub fn pidfd_send_signal(pidfd: impl AsFd, number: i32) -> Result<()> {
+    let info: *const libc::siginfo_t = std::ptr::null();
+    // SAFETY: a null siginfo is allowed and means that of kill(2); the descriptor is open during the call.
+    let result =
+        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_fd().as_raw_fd(), number, info, 0) };
+    if result == 0 { Ok(()) } else { Err(Error::sys("pidfd_send_signal", super::last_errno())) }
+}
