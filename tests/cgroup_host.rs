@@ -3,6 +3,8 @@
 //! Needs root and skips with the reason without it. A child re-runs this binary, makes the container's
 //! cgroups, enters them and prints the record; the test then works from that record alone.
 
+#![allow(clippy::unwrap_used)]
+
 use orlop::cgroup::{self, Freezer, Manager};
 use orlop::host;
 use orlop::plan::cgroup::facts::{CgroupFacts, HostHierarchy, Layout, Version};
@@ -405,4 +407,57 @@ fn disabled_touches_nothing() {
     manager.remove().unwrap();
     assert!(manager.freeze().is_err());
     assert_eq!(manager.state().unwrap(), Freezer::Thawed);
+}
+
+/// The unprivileged half of the next test.
+#[test]
+fn rootless_child() {
+    if std::env::var_os("ORLOP_CGROUP_ROOTLESS").is_none() {
+        return;
+    }
+    let facts = host::cgroup::facts().unwrap();
+    let wanted = Wanted {
+        id: "orlop-test-rootless",
+        cgroups_path: None,
+        driver: Driver::Cgroupfs,
+        resources: None,
+        pids_limit: None,
+        hugepage_limits: &[],
+        devices: &[],
+        cgroupns: true,
+        rootless: true,
+        delegate_uid: None,
+    };
+    let free = plan::plan(&wanted, &facts, &mut vec![]).unwrap();
+    let cgroups = cgroup::create(&free).unwrap();
+    cgroups.enter_self().unwrap();
+    cgroups.apply(&free).unwrap();
+    Manager::open(cgroups.record()).kill_all().unwrap();
+    Manager::open(cgroups.record()).remove().unwrap();
+    let limited = Wanted { pids_limit: Some(5), ..wanted };
+    let e = cgroup::create(&plan::plan(&limited, &facts, &mut vec![]).unwrap()).err().unwrap().to_string();
+    assert!(e.contains("rootless needs no limits + no cgrouppath"), "{e}");
+    println!("rootless=done");
+}
+
+#[test]
+fn rootless_without_rights_runs_without_cgroups() {
+    use std::os::unix::process::CommandExt;
+    if host_facts().is_none() {
+        return;
+    }
+    // A copy that another user can reach.
+    let copy = std::env::temp_dir().join(format!("orlop-test-{}", std::process::id()));
+    std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    let out = Command::new(&copy)
+        .args(["rootless_child", "--exact", "--nocapture"])
+        .env("ORLOP_CGROUP_ROOTLESS", "1")
+        .current_dir("/")
+        .uid(65534)
+        .gid(65534)
+        .output();
+    std::fs::remove_file(&copy).unwrap();
+    let out = out.unwrap();
+    let text = String::from_utf8_lossy(&out.stdout);
+    assert!(text.contains("rootless=done"), "{text} {}", String::from_utf8_lossy(&out.stderr));
 }

@@ -63,32 +63,48 @@ impl Cgroups {
         for (i, hierarchy) in plan.hierarchies.iter().enumerate() {
             let has_work = plan.writes.iter().chain(&plan.before_entry).any(|w| w.hierarchy == i)
                 || plan.devices.as_ref().is_some_and(|d| d.hierarchy == i && !d.optional);
-            let place = match Place::make(hierarchy) {
-                Ok(place) => Some(place),
-                Err(e) if files::is_refusal(&e) && plan.may_skip && !has_work => None,
+            match self.make_one(plan, i) {
+                Ok(()) => {}
+                Err(e) if files::is_refusal(&e) && plan.may_skip && !has_work => self.leave_out(i),
                 Err(e) if files::is_refusal(&e) && plan.rootless => return Err(e.hint(ROOTLESS)),
                 // A v1 hierarchy that went away since mountinfo was read, or is hidden: nothing asks for it.
-                Err(e) if files::is_no_mount(&e) && hierarchy.version == Version::V1 && !has_work => None,
+                Err(e) if files::is_no_mount(&e) && hierarchy.version == Version::V1 && !has_work => {
+                    self.leave_out(i);
+                }
                 Err(e) => return Err(e),
-            };
-            // Kept before it is checked, so that a failure removes it.
-            self.places.push(place);
-            if let Some(place) = self.places.last().and_then(Option::as_ref) {
-                if hierarchy.version == Version::V2 {
-                    v2::prepare(place, plan)?;
-                }
-                if plan.cpuset_copy == Some(i) {
-                    v1::copy_cpuset(place)?;
-                }
-                freezer::check_target(place, hierarchy)?;
-                let entry = if hierarchy.version == Version::V2 { "cgroup.procs" } else { "tasks" };
-                self.entries.push(place.open_write(entry)?);
-                if plan.layout == Layout::V2 {
-                    self.leaf = Some(place.open_dir()?);
-                }
             }
         }
-        files::apply(&self.places, &plan.before_entry)
+        files::apply(&self.places, &plan.before_entry)?;
+        // What was left out may be a stranger's of the same name: it is not to be killed or removed.
+        let mut used = self.places.iter().map(Option::is_some);
+        self.record.hierarchies.retain(|_| used.next().unwrap_or(false));
+        Ok(())
+    }
+
+    fn make_one(&mut self, plan: &CgroupPlan, at: usize) -> Result<()> {
+        let hierarchy = &plan.hierarchies[at];
+        // Kept before it is checked, so that a failure removes it.
+        self.places.push(Some(Place::make(hierarchy)?));
+        let Some(Some(place)) = self.places.last() else { return Ok(()) };
+        if hierarchy.version == Version::V2 {
+            v2::prepare(place, plan)?;
+        }
+        if plan.cpuset_copy == Some(at) {
+            v1::copy_cpuset(place)?;
+        }
+        freezer::check_target(place, hierarchy)?;
+        if plan.layout == Layout::V2 {
+            self.leaf = Some(place.open_dir()?);
+        }
+        self.entries.push(place.open_write(entry_file(hierarchy.version))?);
+        Ok(())
+    }
+
+    /// Puts nothing in the place of a hierarchy, and removes what its failed try made.
+    fn leave_out(&mut self, at: usize) {
+        self.places.drain(at..).flatten().for_each(|place| place.undo());
+        self.places.push(None);
+        self.leaf = None;
     }
 
     /// The record to save once the child is recorded: these cgroups are ours now.
@@ -122,6 +138,14 @@ impl Cgroups {
             },
             None => Ok(()),
         }
+    }
+}
+
+/// v1 moves the one thread that asks, and is done sooner; v2 moves processes.
+fn entry_file(version: Version) -> &'static str {
+    match version {
+        Version::V1 => "tasks",
+        Version::V2 => "cgroup.procs",
     }
 }
 

@@ -66,10 +66,8 @@ fn planned(json: &str, facts: &CgroupFacts) -> Result<CgroupPlan, String> {
     let resources: LinuxResources = serde_json::from_str(json).unwrap();
     let mut warnings = vec![];
     let out = plan(&wanted(Some(&resources)), facts, &mut warnings).map_err(|e| e.to_string());
-    out.map(|p| {
-        assert!(warnings.is_empty(), "{warnings:?}");
-        p
-    })
+    assert!(out.is_err() || warnings.is_empty(), "{warnings:?}");
+    out
 }
 
 /// `file=value` of each write; a trailing `?` says that the file may be missing, `|f=v` what else is tried.
