@@ -6,6 +6,8 @@
 #![no_main]
 
 /// Called by libc. Arguments come through std::env, which reads them before this (glibc's init array).
+// The one exported name: what libc calls. It takes no pointer and keeps none.
+#[allow(unsafe_code)]
 #[unsafe(no_mangle)]
 extern "C" fn main() -> i32 {
     orlop::commands::main(std::env::args_os().skip(1))

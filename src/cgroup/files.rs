@@ -11,6 +11,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 /// A cgroup by its mount and the path below it: one lookup per file, no descriptor per directory.
+#[derive(Debug)]
 pub(super) struct Place {
     pub mount: OwnedFd,
     /// Relative to the mount, no slash in front.

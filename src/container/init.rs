@@ -135,7 +135,7 @@ fn steps(inherited: &Inherited, born: Born, host: HostFds) -> Result<Infallible,
 
     // N7: becomes the last stage.
     let Some(image) = image else {
-        return Ok(last_stage::enter_forked(|base| last::lay_out(&stage, base)));
+        last_stage::enter_forked(|base| last::lay_out(&stage, base));
     };
     let first_closed = plan.process.as_ref().map_or(3, |process| process.fds.first_closed());
     for fd in (3..first_closed).map(|number| number as i32).chain([fds.channel, fds.start, fds.page, fds.label, fds.hook_stdin]) {

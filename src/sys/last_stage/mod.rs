@@ -8,7 +8,6 @@ mod stage;
 
 use crate::error::{Call, Error, Result};
 use rustix::fs::{MemfdFlags, SealFlags};
-use std::convert::Infallible;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// A sealed memfd with the program and its plan: nobody can change what init is going to execute, and
@@ -57,7 +56,7 @@ pub fn enter(image: BorrowedFd) -> Error {
 
 /// The way without an executable memfd: the forked process itself runs the stage. `plan` builds the
 /// plan for the address it is given.
-pub fn enter_forked(plan: impl Fn(u64) -> Vec<u8>) -> Infallible {
+pub fn enter_forked(plan: impl Fn(u64) -> Vec<u8>) -> ! {
     // The address of the allocation must be known before the pointers are laid out.
     let len = plan(0).len();
     let mut place = vec![0u64; len.div_ceil(8)];
