@@ -20,8 +20,8 @@ pub enum Joined {
 pub fn join(plan: &KeyringPlan) -> Result<Joined> {
     let name =
         CString::new(plan.name.as_str()).map_err(|_| Error::new("the name of a keyring has a NUL byte"))?;
-    let serial = match key::join_session_keyring(&name) {
-        Ok(serial) => serial,
+    match key::join_session_keyring(&name) {
+        Ok(()) => {}
         Err(e) if e.errno() == libc::ENOSYS => return Ok(Joined::Unsupported),
         Err(e) if e.errno() == libc::EDQUOT => {
             return Err(e.hint(
@@ -31,12 +31,12 @@ pub fn join(plan: &KeyringPlan) -> Result<Joined> {
             .doing_with(|| format!("join the session keyring {}", plan.name));
         }
         Err(e) => return Err(e).doing_with(|| format!("join the session keyring {}", plan.name)),
-    };
+    }
     // A keyring is born without the right to search it by owner or others; programs inside need one of them.
-    let description = key::describe(serial).doing("read the permissions of the session keyring")?;
+    let description = key::describe_session().doing("read the permissions of the session keyring")?;
     let now = permission(&description)
         .ok_or_else(|| Error::new(format!("the kernel describes the session keyring as `{description}`")))?;
-    key::set_permission(serial, now | plan.permission).doing("set the permissions of the session keyring")?;
+    key::set_session_permission(now | plan.permission).doing("set the permissions of the session keyring")?;
     Ok(Joined::Yes)
 }
 
@@ -66,18 +66,18 @@ mod tests {
         };
         // Keyrings belong to a thread until execve, so two threads are two processes here; the first has to
         // keep its own alive meanwhile.
-        let name = CString::new(plan.name.clone()).unwrap();
         match join(&plan) {
             Ok(Joined::Yes) => {
-                let first = key::join_session_keyring(&name).unwrap();
-                let described = key::describe(first).unwrap();
+                let described = key::describe_session().unwrap();
                 assert!(described.ends_with(&plan.name), "{described}");
                 assert_eq!(permission(&described).unwrap() & plan.permission, plan.permission);
-                let again = std::thread::spawn(move || {
+                let first = key::session_serial().unwrap();
+                join(&plan).unwrap();
+                let second = std::thread::spawn(move || {
                     join(&plan).unwrap();
-                    key::join_session_keyring(&name).unwrap()
+                    key::session_serial().unwrap()
                 });
-                assert_eq!(again.join().unwrap(), first);
+                assert_eq!((second.join().unwrap(), key::session_serial().unwrap()), (first, first));
             }
             Ok(Joined::Unsupported) => {}
             // A host that is a container itself.

@@ -62,7 +62,7 @@ pub fn apparmor_enabled() -> Result<bool> {
 
 /// selinuxfs is mounted at its place.
 pub fn selinux_enabled() -> bool {
-    rustix::fs::statfs("/sys/fs/selinux").is_ok_and(|fs| fs.f_type as i64 == SELINUX_MAGIC)
+    rustix::fs::statfs("/sys/fs/selinux").is_ok_and(|fs| fs.f_type == SELINUX_MAGIC)
 }
 
 /// The label of keys and keyrings made from now on. `attr` is /proc/self/attr, opened by the caller through a
@@ -76,7 +76,7 @@ pub fn set_key_label(attr: BorrowedFd<'_>, label: &str) -> Result<()> {
     )
     .call("openat")
     .at("attr/keycreate")?;
-    if rustix::fs::fstatfs(file.as_fd()).call("fstatfs")?.f_type as i64 != PROC_SUPER_MAGIC {
+    if rustix::fs::fstatfs(file.as_fd()).call("fstatfs")?.f_type != PROC_SUPER_MAGIC {
         return Err(Error::new("is not a file of procfs").at("attr/keycreate"));
     }
     rustix::io::retry_on_intr(|| rustix::io::write(&file, label.as_bytes()))
