@@ -60,7 +60,8 @@ pub fn host_terminal() -> Result<OwnedFd> {
 }
 
 impl Relay {
-    /// Between the terminal `host`, with our stdin and stdout, and the container's `master`.
+    /// Between the terminal `host`, with our stdin and stdout, and the container's `master`. Before the program
+    /// writes anything: until here its lines end in the pty's own `\r\n`.
     pub fn start(host: OwnedFd, master: OwnedFd) -> Result<Self> {
         let [stdin, stdout, _] = stdio::all();
         let input = fcntl_dupfd_cloexec(stdin, 3).call("fcntl")?;
