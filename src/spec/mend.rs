@@ -374,12 +374,17 @@ mod tests {
             assert_eq!(error(&text), format!("process.scheduler.flags[0]: unknown value \"{flag}\""));
         }
         let text = process(r#""scheduler":{"policy":"SCHED_OTHER","flags":[7]}"#);
-        assert!(error(&text).starts_with("process.scheduler.flags[0]: invalid type: integer `7`"), "{}", error(&text));
+        assert!(
+            error(&text).starts_with("process.scheduler.flags[0]: invalid type: integer `7`"),
+            "{}",
+            error(&text)
+        );
     }
 
     #[test]
     fn hugepage_limits_are_unsigned() {
-        let limits = |text: &str| read(&resources(&format!(r#""hugepageLimits":[{text}]"#))).mended.hugepage_limits;
+        let limits =
+            |text: &str| read(&resources(&format!(r#""hugepageLimits":[{text}]"#))).mended.hugepage_limits;
         assert_eq!(limits(r#"{"pageSize":"2MB","limit":7}"#), [("2MB".to_owned(), 7)]);
         assert_eq!(
             limits(r#"{"pageSize":"2MB","limit":18446744073709551615},{"pageSize":"1GB","limit":1}"#),
@@ -394,7 +399,8 @@ mod tests {
     #[test]
     fn required_numbers_are_not_zero_when_absent() {
         let missing = |text: &str| read(text).mended.missing;
-        let rlimits = process(r#""rlimits":[{"type":"RLIMIT_CORE","soft":0,"hard":0},{"type":"RLIMIT_CPU","soft":1}]"#);
+        let rlimits =
+            process(r#""rlimits":[{"type":"RLIMIT_CORE","soft":0,"hard":0},{"type":"RLIMIT_CPU","soft":1}]"#);
         assert_eq!(missing(&rlimits), ["process.rlimits[1].hard"]);
         assert_eq!(missing(&process(r#""ioPriority":{"priority":3}"#)), ["process.ioPriority.class"]);
         assert!(missing(&process(r#""ioPriority":{"class":"IOPRIO_CLASS_BE"}"#)).is_empty());
@@ -411,7 +417,9 @@ mod tests {
         assert!(read.spec.root().is_none());
         assert_eq!(read.mended.missing, ["process.rlimits[0].hard"]);
         assert_eq!(read.warnings, ["process.user: missing, taken as 0:0"]);
-        assert!(error(r#"{"mounts":[null]}"#).starts_with("mounts[0]: invalid type: null, expected an object"));
+        assert!(
+            error(r#"{"mounts":[null]}"#).starts_with("mounts[0]: invalid type: null, expected an object")
+        );
     }
 
     #[test]
@@ -426,7 +434,10 @@ mod tests {
         let text = process(r#""execCPUAffinity":{"final":"0-x"}"#);
         assert_eq!(
             error(&text),
-            format!("process.execCPUAffinity.final: invalid CPU list \"0-x\" (config.json line 1 column {})", text.len() - 3)
+            format!(
+                "process.execCPUAffinity.final: invalid CPU list \"0-x\" (config.json line 1 column {})",
+                text.len() - 2
+            )
         );
     }
 

@@ -12,6 +12,8 @@ pub mod names;
 mod read;
 pub mod sysctl;
 pub mod template;
+#[cfg(test)]
+mod tests;
 mod validate;
 
 use crate::error::{Call, Doing, Error, Result};
@@ -96,7 +98,10 @@ fn read_bounded(path: &Path) -> Result<Vec<u8>> {
     file.take(CONFIG_MAX_BYTES + 1).read_to_end(&mut raw).call("read").doing_with(phrase)?;
     if raw.len() as u64 > CONFIG_MAX_BYTES {
         let limit = CONFIG_MAX_BYTES >> 20;
-        return Err(Error::new(format!("{}: longer than {limit} MiB, the most that is read", path.display())));
+        return Err(Error::new(format!(
+            "{}: longer than {limit} MiB, the most that is read",
+            path.display()
+        )));
     }
     Ok(raw)
 }

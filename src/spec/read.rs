@@ -3,8 +3,8 @@
 //! The common document is read once, straight into the types. Only when that fails, or when the types cannot
 //! tell what was written, the text becomes a `Value`, is mended and read again; this costs some 100 µs. Pure.
 
-use super::mend::{self, Look};
 use super::Mended;
+use super::mend::{self, Look};
 use crate::error::{Error, Result};
 use oci_spec::runtime::Spec;
 use serde::Deserialize;
@@ -27,6 +27,7 @@ pub(super) fn document(raw: &[u8], file: &str) -> Result<Document> {
     if deeper_than(raw, DEPTH_MAX) {
         return Err(Error::new(format!("{file}: nested deeper than {DEPTH_MAX} levels")));
     }
+    must_be_object(raw, file)?;
     match serde_json::from_slice::<Spec>(raw) {
         Ok(spec) if mend::is_doubtful(&spec) => second_reading(raw, file),
         Ok(mut spec) => {
@@ -45,7 +46,16 @@ pub(super) fn document(raw: &[u8], file: &str) -> Result<Document> {
 pub(super) fn part(raw: &[u8], before: &str, after: &str, file: &str) -> Result<Document> {
     // On its own first: the text must be one value, not one that closes the wrapping early.
     serde_json::from_slice::<&RawValue>(raw).map_err(|e| syntax_error(&e, file))?;
+    must_be_object(raw, file)?;
     document(&[before.as_bytes(), raw, after.as_bytes()].concat(), file)
+}
+
+/// The types would take an array, its items being the members in their order.
+fn must_be_object(raw: &[u8], file: &str) -> Result<()> {
+    match raw.trim_ascii_start().first() {
+        Some(b'[') => Err(Error::new(format!("{file}: invalid type: array, expected an object"))),
+        _ => Ok(()),
+    }
 }
 
 fn look_at(raw: &[u8], file: &str) -> Result<Look> {
@@ -135,12 +145,32 @@ fn in_our_words(path: String, message: &str) -> (String, String) {
     if let Some(list) = message.strip_prefix("Invalid execCPUAffinity format: ") {
         return (path, format!("invalid CPU list {list:?}"));
     }
-    // Rust's names of things mean nothing to the author of a configuration.
-    let mut what = message.replace("map", "object").replace("sequence", "array");
-    if let Some((before, _)) = what.split_once("expected struct ").or(what.split_once("expected internally")) {
-        what = format!("{before}expected an object");
+    (path, without_types_of_rust(message))
+}
+
+/// `invalid type: map, expected a sequence` means nothing to the author of a configuration.
+fn without_types_of_rust(message: &str) -> String {
+    let Some((found, expected)) = message.rsplit_once(", expected ") else { return shortened(message) };
+    let found = match found {
+        "invalid type: map" => "invalid type: object",
+        "invalid type: sequence" => "invalid type: array",
+        other => other,
+    };
+    let expected = match expected {
+        "a map" => "an object",
+        "a sequence" => "an array",
+        other if other.starts_with("struct ") => "an object",
+        other => other,
+    };
+    format!("{}, expected {expected}", shortened(found))
+}
+
+/// A message repeats the value, which may be as long as the file.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(200) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
-    (path, what)
 }
 
 /// Whether brackets nest deeper than `max`. Text that is not JSON may be counted wrongly; the parser refuses it.
@@ -177,14 +207,17 @@ mod tests {
         let cases: &[(&str, &str)] = &[
             (
                 r#"{"process":{"cwd":"/","user":{},"rlimits":[{"type":"RLIMIT_FOO","soft":1,"hard":1}]}}"#,
-                "process.rlimits[0].type: unknown value \"RLIMIT_FOO\" (config.json line 1 column 62)",
+                "process.rlimits[0].type: unknown value \"RLIMIT_FOO\" (config.json line 1 column 63)",
             ),
             (
                 "{\"linux\":{\"resources\":{\"cpu\":\n {\"shares\":\"x\"}}}}",
-                "linux.resources.cpu.shares: invalid type: string \"x\", expected u64 (config.json line 2 column 13)",
+                "linux.resources.cpu.shares: invalid type: string \"x\", expected u64 (config.json line 2 column 14)",
             ),
             (r#"{"process":{"user":{}}}"#, "process.cwd: is missing (config.json line 1 column 22)"),
-            (r#"{"linux":{"namespaces":[{}]}}"#, "linux.namespaces[0].type: is missing (config.json line 1 column 26)"),
+            (
+                r#"{"linux":{"namespaces":[{}]}}"#,
+                "linux.namespaces[0].type: is missing (config.json line 1 column 26)",
+            ),
             (
                 r#"{"linux":{"namespaces":[{"type":"net"}]}}"#,
                 "linux.namespaces[0].type: unknown value \"net\" (config.json line 1 column 37)",
@@ -205,9 +238,15 @@ mod tests {
                 r#"{"mounts":{}}"#,
                 "mounts: invalid type: object, expected an array (config.json line 1 column 10)",
             ),
-            (r#"{"hooks":"x"}"#, "hooks: invalid type: string \"x\", expected an object (config.json line 1 column 12)"),
-            (r#"{"annotations":{"a":1}}"#, "annotations.a: invalid type: integer `1`, expected a string (config.json line 1 column 21)"),
-            ("[]", "config.json: invalid length 0, expected an object (config.json line 1 column 2)"),
+            (
+                r#"{"hooks":"x"}"#,
+                "hooks: invalid type: string \"x\", expected an object (config.json line 1 column 12)",
+            ),
+            (
+                r#"{"annotations":{"a":1}}"#,
+                "annotations.a: invalid type: integer `1`, expected a string (config.json line 1 column 21)",
+            ),
+            (" []", "config.json: invalid type: array, expected an object"),
             ("7", "config.json: invalid type: integer `7`, expected an object (config.json line 1 column 1)"),
             ("", "config.json: not valid JSON: EOF while parsing a value (line 1 column 0)"),
             ("{\"a\":1,\n}", "config.json: not valid JSON: trailing comma (line 2 column 1)"),
@@ -217,14 +256,15 @@ mod tests {
                 "config.json: not valid JSON: control character (\\u0000-\\u001F) found while parsing a string (line 1 column 16)",
             ),
         ];
-        for (text, expected) in cases {
-            assert_eq!(error(text), *expected, "{text}");
-        }
+        let wrong: Vec<_> = cases.iter().filter(|(text, expected)| error(text) != *expected).collect();
+        let said: Vec<_> = wrong.iter().map(|(text, _)| error(text)).collect();
+        assert!(wrong.is_empty(), "{wrong:#?}\n{said:#?}");
     }
 
     #[test]
     fn faults_in_a_mended_document_keep_their_path() {
-        let text = r#"{"process":{"cwd":"/","user":{},"capabilities":{"bounding":["CAP_FOO"]},"oomScoreAdj":"x"}}"#;
+        let text =
+            r#"{"process":{"cwd":"/","user":{},"capabilities":{"bounding":["CAP_FOO"]},"oomScoreAdj":"x"}}"#;
         assert_eq!(error(text), "process.oomScoreAdj: invalid type: string \"x\", expected i32");
     }
 
@@ -237,7 +277,8 @@ mod tests {
 
     #[test]
     fn depth_is_bounded() {
-        let nested = |levels: usize| format!("{{\"x\":{}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1));
+        let nested =
+            |levels: usize| format!("{{\"x\":{}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1));
         assert!(document(nested(64).as_bytes(), "config.json").is_ok());
         assert_eq!(error(&nested(65)), "config.json: nested deeper than 64 levels");
         assert_eq!(error(&"[".repeat(1 << 20)), "config.json: nested deeper than 64 levels");

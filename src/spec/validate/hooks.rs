@@ -44,3 +44,30 @@ fn check_hook(field: &Field, hook: &Hook, problems: &mut Problems) {
         problems.add(field.member("timeout"), format_args!("{timeout} is not above 0"));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::rows;
+    use serde_json::json;
+
+    #[test]
+    fn hooks() {
+        for kind in
+            ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
+        {
+            let at = |member: &str, problem: &str| format!("hooks.{kind}[0].{member}: {problem}");
+            rows(
+                &format!("hooks.{kind}"),
+                &[
+                    (json!([{"path": "/bin/x", "args": [], "env": [], "timeout": 1}]), ""),
+                    (json!([{"path": "x"}]), &at("path", "\"x\" is not an absolute path")),
+                    (json!([{"path": "/x\0"}]), &at("path", "holds a NUL byte")),
+                    (json!([{"path": "/x", "args": ["\0"]}]), &at("args[0]", "\"\\0\" holds a NUL byte")),
+                    (json!([{"path": "/x", "env": ["A"]}]), &at("env[0]", "has no \"=\"")),
+                    (json!([{"path": "/x", "timeout": 0}]), &at("timeout", "0 is not above 0")),
+                    (json!([{"path": "/x", "timeout": -3}]), &at("timeout", "-3 is not above 0")),
+                ],
+            );
+        }
+    }
+}

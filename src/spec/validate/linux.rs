@@ -44,7 +44,8 @@ pub(super) fn check(linux: &Linux, problems: &mut Problems) {
 }
 
 pub(super) fn warnings(linux: &Linux, warnings: &mut Vec<String>) {
-    if linux.personality().as_ref().is_some_and(|p| p.flags().as_ref().is_some_and(|flags| !flags.is_empty())) {
+    if linux.personality().as_ref().is_some_and(|p| p.flags().as_ref().is_some_and(|flags| !flags.is_empty()))
+    {
         warnings.push("linux.personality.flags: none is defined, ignored".to_owned());
     }
     let memory = linux.resources().as_ref().and_then(|resources| *resources.memory());
@@ -53,7 +54,9 @@ pub(super) fn warnings(linux: &Linux, warnings: &mut Vec<String>) {
     let limits = [("kernel", kernel), ("kernelTCP", memory.and_then(|memory| memory.kernel_tcp()))];
     for (member, limit) in limits {
         if limit.is_some_and(|limit| limit != 0) {
-            warnings.push(format!("linux.resources.memory.{member}: the kernel has no such limit any more, ignored"));
+            warnings.push(format!(
+                "linux.resources.memory.{member}: the kernel has no such limit any more, ignored"
+            ));
         }
     }
 }
@@ -80,11 +83,16 @@ fn sysctls(linux: &Linux, problems: &mut Problems) {
             continue;
         };
         match sysctl::namespace(&path) {
-            _ if path == "kernel/hostname" => problems.add(field, "the hostname is set by the field hostname"),
+            _ if path == "kernel/hostname" => {
+                problems.add(field, "the hostname is set by the field hostname")
+            }
             None => problems.add(field, "not in a separate kernel namespace"),
             Some(kind) if namespace(Some(linux), kind).is_none() => {
                 let kind = word(kind);
-                problems.add(field, format_args!("not in a separate kernel namespace: needs a {kind} namespace"));
+                problems.add(
+                    field,
+                    format_args!("not in a separate kernel namespace: needs the namespace {kind}"),
+                );
             }
             Some(_) => {}
         }
@@ -109,7 +117,9 @@ fn check_device(i: usize, device: &LinuxDevice, all: &[LinuxDevice], problems: &
         problems.add(field.member("type"), "\"a\" is no type of a node: c, u, b or p");
     }
     if device.typ() != LinuxDeviceType::P {
-        for (member, number, max) in [("major", device.major(), MAJOR_MAX), ("minor", device.minor(), MINOR_MAX)] {
+        for (member, number, max) in
+            [("major", device.major(), MAJOR_MAX), ("minor", device.minor(), MINOR_MAX)]
+        {
             if !(0..=max).contains(&number) {
                 problems.add(field.member(member), format_args!("{number} is not between 0 and {max}"));
             }
@@ -180,5 +190,190 @@ fn errno(action: LinuxSeccompAction, errno: Option<u32>, field: &Field, problems
     };
     if errno > max {
         problems.add(field, format_args!("{errno} is above {max}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{rows, table};
+    use serde_json::json;
+
+    #[test]
+    fn not_supported_yet() {
+        table(&[
+            (
+                &[
+                    ("linux.intelRdt", json!({})),
+                    ("linux.netDevices", json!({"eth0": {"name": "x"}})),
+                    ("linux.memoryPolicy", json!({"mode": "MPOL_BIND", "nodes": "0"})),
+                ],
+                &[
+                    "linux.intelRdt: not supported yet",
+                    "linux.netDevices: not supported yet",
+                    "linux.memoryPolicy: not supported yet",
+                ],
+            ),
+            (&[("linux.netDevices", json!({}))], &[]),
+        ]);
+    }
+
+    #[test]
+    fn sysctls() {
+        let host = |key: &str| format!("linux.sysctl[\"{key}\"]: not in a separate kernel namespace");
+        rows(
+            "linux.sysctl",
+            &[
+                (
+                    json!({"net.core.somaxconn": "1", "net/ipv4/conf/eno2.100/rp_filter": "1", "kernel.sem": "1"}),
+                    "",
+                ),
+                (json!({"fs.mqueue.msg_max": "1", "kernel.domainname": "d"}), ""),
+                (json!({"kernel.core_pattern": "|/x"}), &host("kernel.core_pattern")),
+                (
+                    json!({"kernel.hostname": "h"}),
+                    "linux.sysctl[\"kernel.hostname\"]: the hostname is set by the field hostname",
+                ),
+                (
+                    json!({"net.//.kernel.core_pattern": "|/x"}),
+                    "linux.sysctl[\"net.//.kernel.core_pattern\"]: is not the name of a setting",
+                ),
+                (
+                    json!({"net/../kernel/core_pattern": "|/x"}),
+                    "linux.sysctl[\"net/../kernel/core_pattern\"]: is not the name of a setting",
+                ),
+                (
+                    json!({"user.max_user_namespaces": "1"}),
+                    &(host("user.max_user_namespaces") + ": needs the namespace user"),
+                ),
+            ],
+        );
+        table(&[(
+            &[
+                ("linux.namespaces", json!([{"type": "mount"}])),
+                ("linux.sysctl", json!({"net.a": "1", "kernel.sem": "1", "kernel.domainname": "d"})),
+            ],
+            &[
+                &(host("kernel.domainname") + ": needs the namespace uts"),
+                &(host("kernel.sem") + ": needs the namespace ipc"),
+                &(host("net.a") + ": needs the namespace network"),
+            ],
+        )]);
+    }
+
+    #[test]
+    fn devices() {
+        let device = |kind: &str, path: &str, major: i64, minor: i64| json!({"type": kind, "path": path, "major": major, "minor": minor});
+        rows(
+            "linux.devices",
+            &[
+                (
+                    json!([device("c", "/dev/x", 0, 0xf_ffff), device("b", "/dev/y", 0xfff, 0), {"type": "p", "path": "/dev/f"}]),
+                    "",
+                ),
+                (
+                    json!([device("c", "dev/x", 1, 1)]),
+                    "linux.devices[0].path: \"dev/x\" is not an absolute path",
+                ),
+                (json!([device("c", "/dev/x\0", 1, 1)]), "linux.devices[0].path: holds a NUL byte"),
+                (json!([device("c", "/", 1, 1)]), "linux.devices[0].path: is the root itself"),
+                (
+                    json!([device("a", "/dev/x", 1, 1)]),
+                    "linux.devices[0].type: \"a\" is no type of a node: c, u, b or p",
+                ),
+                (
+                    json!([device("u", "/dev/x", -1, 1)]),
+                    "linux.devices[0].major: -1 is not between 0 and 4095",
+                ),
+                (
+                    json!([device("c", "/dev/x", 1, 0x10_0000)]),
+                    "linux.devices[0].minor: 1048576 is not between 0 and 1048575",
+                ),
+                (json!([device("c", "/dev/x", 1, 1), device("u", "/dev/x", 1, 1)]), ""),
+                (
+                    json!([device("c", "/dev/x", 1, 1), device("c", "/dev/x", 1, 2)]),
+                    "linux.devices[1].path: \"/dev/x\" is listed twice as different devices",
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn paths_and_propagation() {
+        rows(
+            "linux.maskedPaths",
+            &[
+                (
+                    json!(["/proc/kcore", "proc/x"]),
+                    "linux.maskedPaths[1]: \"proc/x\" is not an absolute path",
+                ),
+                (json!(["/a\0"]), "linux.maskedPaths[0]: holds a NUL byte"),
+            ],
+        );
+        rows("linux.readonlyPaths", &[(json!([""]), "linux.readonlyPaths[0]: \"\" is not an absolute path")]);
+        for good in
+            ["shared", "slave", "private", "unbindable", "rshared", "rslave", "rprivate", "runbindable", ""]
+        {
+            rows("linux.rootfsPropagation", &[(json!(good), "")]);
+        }
+        for bad in ["rrshared", "Shared", "r", "hared"] {
+            let expected = format!("linux.rootfsPropagation: unknown value \"{bad}\"");
+            rows("linux.rootfsPropagation", &[(json!(bad), &expected)]);
+        }
+        rows("linux.cgroupsPath", &[(json!("/a\0"), "linux.cgroupsPath: holds a NUL byte")]);
+        rows("linux.mountLabel", &[(json!("a\0"), "linux.mountLabel: holds a NUL byte")]);
+    }
+
+    #[test]
+    fn seccomp() {
+        let rule = |rule: serde_json::Value| json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/s", "syscalls": [rule]});
+        rows(
+            "linux.seccomp",
+            &[
+                (json!({"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 4095}), ""),
+                (
+                    json!({"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 4096}),
+                    "linux.seccomp.defaultErrnoRet: 4096 is above 4095",
+                ),
+                (
+                    json!({"defaultAction": "SCMP_ACT_KILL", "defaultErrnoRet": 1}),
+                    "linux.seccomp.defaultErrnoRet: has no meaning with SCMP_ACT_KILL",
+                ),
+                (
+                    json!({"defaultAction": "SCMP_ACT_NOTIFY", "listenerPath": "/s"}),
+                    "linux.seccomp.defaultAction: SCMP_ACT_NOTIFY cannot be the default",
+                ),
+                (
+                    json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "x"}),
+                    "linux.seccomp.listenerMetadata: needs a listenerPath",
+                ),
+                (
+                    rule(json!({"names": [], "action": "SCMP_ACT_KILL"})),
+                    "linux.seccomp.syscalls[0].names: must hold at least one entry",
+                ),
+                (
+                    rule(json!({"names": ["a"], "action": "SCMP_ACT_TRACE", "errnoRet": 65536})),
+                    "linux.seccomp.syscalls[0].errnoRet: 65536 is above 65535",
+                ),
+                (
+                    rule(json!({"names": ["a"], "action": "SCMP_ACT_LOG", "errnoRet": 1})),
+                    "linux.seccomp.syscalls[0].errnoRet: has no meaning with SCMP_ACT_LOG",
+                ),
+                (
+                    rule(json!({"names": ["write"], "action": "SCMP_ACT_NOTIFY"})),
+                    "linux.seccomp.syscalls[0].action: SCMP_ACT_NOTIFY cannot be used for the write syscall",
+                ),
+                (rule(json!({"names": ["a"], "action": "SCMP_ACT_NOTIFY"})), ""),
+                (
+                    rule(
+                        json!({"names": ["a"], "action": "SCMP_ACT_LOG", "args": [{"index": 6, "value": 0, "op": "SCMP_CMP_EQ"}]}),
+                    ),
+                    "linux.seccomp.syscalls[0].args[0].index: 6 is not between 0 and 5",
+                ),
+                (
+                    json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["a"], "action": "SCMP_ACT_NOTIFY"}]}),
+                    "linux.seccomp.listenerPath: is missing, SCMP_ACT_NOTIFY needs it",
+                ),
+            ],
+        );
     }
 }

@@ -119,3 +119,106 @@ fn mappings(mount: &Mount, options: &MountOptions, has_user: bool, field: &Field
     id_mappings(&field.member("uidMappings"), uids, problems);
     id_mappings(&field.member("gidMappings"), gids, problems);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{rows, table};
+    use serde_json::{Value, json};
+
+    #[test]
+    fn mounts() {
+        let tmpfs = |destination: &str| json!([{"destination": destination, "type": "tmpfs", "source": "t"}]);
+        let bind = |options: Value| json!([{"destination": "/x", "type": "none", "source": "/y", "options": options}]);
+        let inside = |path: &str| {
+            format!("mounts[0].destination: \"{path}\" cannot be mounted because it is inside /proc")
+        };
+        rows(
+            "mounts",
+            &[
+                (tmpfs(""), "mounts[0].destination: is empty"),
+                (tmpfs("/a\0b"), "mounts[0].destination: holds a NUL byte"),
+                (tmpfs("/"), "mounts[0].destination: the root itself cannot be mounted over"),
+                (tmpfs("/x/../."), "mounts[0].destination: the root itself cannot be mounted over"),
+                (
+                    tmpfs("/proc"),
+                    "mounts[0].destination: \"/proc\" cannot be mounted because it is not of type proc",
+                ),
+                (
+                    tmpfs("proc/"),
+                    "mounts[0].destination: \"/proc\" cannot be mounted because it is not of type proc",
+                ),
+                (tmpfs("/proc/bus"), &inside("/proc/bus")),
+                (tmpfs("/x/..//proc/./sys/../self"), &inside("/proc/self")),
+                (tmpfs("/proc/meminfo"), ""),
+                (tmpfs("/proc/sys/crypto/fips_enabled"), ""),
+                (tmpfs("/process"), ""),
+                (json!([{"destination": "/proc", "type": "proc", "source": "proc"}]), ""),
+                (json!([{"destination": "/proc", "source": "/proc", "options": ["rbind"]}]), ""),
+                (
+                    json!([{"destination": "/x", "options": ["bind"]}]),
+                    "mounts[0].source: a bind mount needs one",
+                ),
+                (json!([{"destination": "/x", "type": "bind"}]), "mounts[0].source: a bind mount needs one"),
+            ],
+        );
+        table(&[(
+            &[("mounts", json!([{"destination": "/x", "source": "a\0", "type": "t\0"}]))],
+            &["mounts[0].source: holds a NUL byte", "mounts[0].type: holds a NUL byte"],
+        )]);
+        rows(
+            "mounts",
+            &[
+                (
+                    json!([{"destination": "/x", "source": "y"}]),
+                    "mounts[0].type: is missing, and the options do not say bind",
+                ),
+                (json!([{"destination": "/x", "options": ["remount", "ro"]}]), ""),
+                (bind(json!(["bind", "ro", "rprivate"])), ""),
+                (
+                    bind(json!(["rbind", "mode=755", "size=1"])),
+                    "mounts[0].options: bind mounts cannot have any filesystem-specific options applied: \"mode=755,size=1\"",
+                ),
+                (
+                    json!([{"destination": "/x", "type": "tmpfs", "options": ["a\0"]}]),
+                    "mounts[0].options[0]: \"a\\0\" holds a NUL byte",
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn mapped_mounts() {
+        let maps = json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
+        let mount = |option: &str, uids: Value, gids: Value| json!([{"destination": "/x", "type": "none", "source": "/y", "options": [option, "bind"], "uidMappings": uids, "gidMappings": gids}]);
+        rows(
+            "mounts",
+            &[
+                (mount("idmap", maps.clone(), maps.clone()), ""),
+                (mount("rw", maps.clone(), maps.clone()), ""),
+                (
+                    mount("idmap", maps.clone(), json!([])),
+                    "mounts[0].gidMappings: uidMappings and gidMappings must be given together",
+                ),
+                (
+                    mount("ridmap", json!(null), maps.clone()),
+                    "mounts[0].uidMappings: uidMappings and gidMappings must be given together",
+                ),
+                (
+                    mount("idmap", json!(null), json!(null)),
+                    "mounts[0].options: idmap needs uidMappings and gidMappings, or a user namespace in linux.namespaces",
+                ),
+                (
+                    mount("idmap", json!([{"containerID": 0, "hostID": 0, "size": 0}]), maps.clone()),
+                    "mounts[0].uidMappings[0].size: must be above 0",
+                ),
+            ],
+        );
+        table(&[(
+            &[
+                ("mounts", mount("idmap", json!(null), json!(null))),
+                ("linux.namespaces", json!([{"type": "mount"}, {"type": "user", "path": "/proc/1/ns/user"}])),
+            ],
+            &[],
+        )]);
+    }
+}

@@ -61,8 +61,9 @@ pub(super) fn id_mappings(field: &Field, mappings: &[LinuxIdMapping], problems: 
         problems.add(field, format_args!("{count} entries, the kernel takes at most {MAPPINGS_MAX}"));
         return;
     }
-    let overlap =
-        |a: u32, a_size: u32, b: u32, b_size: u32| a < b.saturating_add(b_size) && b < a.saturating_add(a_size);
+    let overlap = |a: u32, a_size: u32, b: u32, b_size: u32| {
+        a < b.saturating_add(b_size) && b < a.saturating_add(a_size)
+    };
     for (i, map) in mappings.iter().enumerate() {
         if map.size() == 0 {
             problems.add(field.item(i).member("size"), "must be above 0");
@@ -70,7 +71,10 @@ pub(super) fn id_mappings(field: &Field, mappings: &[LinuxIdMapping], problems: 
         for (member, first) in [("containerID", map.container_id()), ("hostID", map.host_id())] {
             if first.checked_add(map.size()).is_none() {
                 let size = map.size();
-                problems.add(field.item(i).member(member), format_args!("{first} plus the size {size} is too large"));
+                problems.add(
+                    field.item(i).member(member),
+                    format_args!("{first} plus the size {size} is too large"),
+                );
             }
         }
         for (j, before) in mappings[..i].iter().enumerate() {
@@ -102,7 +106,131 @@ fn clocks(linux: &Linux, problems: &mut Problems) {
             problems.add(field.key(clock), "unknown clock, only monotonic and boottime can have an offset");
         }
         if let Some(nanosecs) = offset.nanosecs().filter(|nanosecs| *nanosecs >= 1_000_000_000) {
-            problems.add(field.member(clock).member("nanosecs"), format_args!("{nanosecs} is a second or more"));
+            problems
+                .add(field.member(clock).member("nanosecs"), format_args!("{nanosecs} is a second or more"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{rows, table};
+    use serde_json::{Value, json};
+
+    #[test]
+    fn namespaces() {
+        rows(
+            "linux.namespaces",
+            &[
+                (
+                    json!([{"type": "mount"}, {"type": "pid"}, {"type": "pid", "path": "/x"}]),
+                    "linux.namespaces[2].type: \"pid\" is listed twice",
+                ),
+                (
+                    json!([{"type": "mount"}, {"type": "network", "path": "x"}]),
+                    "linux.namespaces[1].path: \"x\" is not an absolute path",
+                ),
+                (
+                    json!([{"type": "mount"}, {"type": "network", "path": "/x\0"}]),
+                    "linux.namespaces[1].path: holds a NUL byte",
+                ),
+                (json!([{"type": "mount"}, {"type": "network", "path": ""}]), ""),
+                (json!([{"type": "mount", "path": "/x"}]), ""),
+            ],
+        );
+        let one = json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
+        let new = json!([{"type": "mount"}, {"type": "user"}]);
+        table(&[
+            (
+                &[("linux.namespaces", new.clone())],
+                &[
+                    "linux.uidMappings: must not be empty with a new user namespace",
+                    "linux.gidMappings: must not be empty with a new user namespace",
+                ],
+            ),
+            (
+                &[("linux.namespaces", new.clone()), ("linux.uidMappings", one.clone())],
+                &["linux.gidMappings: must not be empty with a new user namespace"],
+            ),
+            (
+                &[
+                    ("linux.namespaces", new),
+                    ("linux.uidMappings", one.clone()),
+                    ("linux.gidMappings", one.clone()),
+                ],
+                &[],
+            ),
+            (
+                &[("linux.uidMappings", one.clone())],
+                &["linux.uidMappings: needs a user namespace in linux.namespaces"],
+            ),
+            (&[("linux.uidMappings", json!([]))], &[]),
+            (
+                &[(
+                    "linux.namespaces",
+                    json!([{"type": "mount"}, {"type": "user", "path": "/proc/1/ns/user"}]),
+                )],
+                &[],
+            ),
+        ]);
+    }
+
+    #[test]
+    fn id_mappings() {
+        let map = |container: u32, host: u32, size: u32| json!({"containerID": container, "hostID": host, "size": size});
+        let many: Vec<_> = (0..341).map(|i| map(i, i, 1)).collect();
+        let cases: &[(Value, &[&str])] = &[
+            (json!([map(0, 0, u32::MAX)]), &[]),
+            (json!([map(0, 1000, 0)]), &["linux.uidMappings[0].size: must be above 0"]),
+            (
+                json!([map(0, 10, 1), map(1, u32::MAX, 1)]),
+                &["linux.uidMappings[1].hostID: 4294967295 plus the size 1 is too large"],
+            ),
+            (
+                json!([map(0, 10, 5), map(4, 20, 5)]),
+                &["linux.uidMappings[1].containerID: overlaps with entry 0"],
+            ),
+            (json!([map(0, 10, 5), map(5, 14, 5)]), &["linux.uidMappings[1].hostID: overlaps with entry 0"]),
+            (json!([map(0, 10, 5), map(5, 15, 5)]), &[]),
+            (json!(many), &["linux.uidMappings: 341 entries, the kernel takes at most 340"]),
+        ];
+        for (maps, expected) in cases {
+            table(&[(
+                &[
+                    ("linux.namespaces", json!([{"type": "mount"}, {"type": "user"}])),
+                    ("linux.uidMappings", maps.clone()),
+                    ("linux.gidMappings", json!([map(0, 0, 1)])),
+                    ("process", json!(null)),
+                ],
+                expected,
+            )]);
+        }
+    }
+
+    #[test]
+    fn time_offsets() {
+        let with = |namespace: Value, offsets: Value| {
+            [("linux.namespaces", json!([{"type": "mount"}, namespace])), ("linux.timeOffsets", offsets)]
+        };
+        let new = json!({"type": "time"});
+        table(&[
+            (&with(new.clone(), json!({"monotonic": {"secs": -5, "nanosecs": 1}, "boottime": {}})), &[]),
+            (
+                &[("linux.timeOffsets", json!({"boottime": {"secs": 1}}))],
+                &["linux.timeOffsets: needs a time namespace in linux.namespaces"],
+            ),
+            (&[("linux.timeOffsets", json!({}))], &[]),
+            (
+                &with(json!({"type": "time", "path": "/x"}), json!({"boottime": {"secs": 1}})),
+                &["linux.timeOffsets: cannot be set in a time namespace that is joined by its path"],
+            ),
+            (
+                &with(new, json!({"realtime": {"secs": 1}, "boottime": {"nanosecs": 1_000_000_000}})),
+                &[
+                    "linux.timeOffsets.boottime.nanosecs: 1000000000 is a second or more",
+                    "linux.timeOffsets[\"realtime\"]: unknown clock, only monotonic and boottime can have an offset",
+                ],
+            ),
+        ]);
     }
 }

@@ -4,7 +4,8 @@ use super::super::field::Field;
 use super::super::{Mended, names};
 use super::{Problems, namespace, variable};
 use oci_spec::runtime::{
-    IOPriorityClass, Linux, LinuxIdMapping, LinuxNamespaceType, LinuxSchedulerPolicy, Process, Scheduler, User,
+    IOPriorityClass, Linux, LinuxIdMapping, LinuxNamespaceType, LinuxSchedulerPolicy, Process, Scheduler,
+    User,
 };
 
 /// More supplementary groups than setgroups(2) takes.
@@ -40,7 +41,8 @@ pub(super) fn check(process: &Process, mended: &Mended, linux: Option<&Linux>, p
     }
     if let Some(io) = process.io_priority() {
         if !(0..=7).contains(&io.priority()) {
-            problems.add("process.ioPriority.priority", format_args!("{} is not between 0 and 7", io.priority()));
+            problems
+                .add("process.ioPriority.priority", format_args!("{} is not between 0 and 7", io.priority()));
         }
         // The kernel refuses a level for a class that has none.
         if io.class() == IOPriorityClass::IoprioClassIdle && io.priority() != 0 {
@@ -69,7 +71,8 @@ fn console(process: &Process, problems: &mut Problems) {
     for (field, cells) in [("height", size.height()), ("width", size.width())] {
         // struct winsize has 16 bits for each.
         if cells > u64::from(u16::MAX) {
-            problems.add(Field::new("process.consoleSize").member(field), format_args!("{cells} is above 65535"));
+            problems
+                .add(Field::new("process.consoleSize").member(field), format_args!("{cells} is above 65535"));
         }
     }
 }
@@ -82,7 +85,10 @@ fn user(user: &User, linux: Option<&Linux>, problems: &mut Problems) {
     let gids = user.additional_gids().as_deref().unwrap_or_default();
     if gids.len() > GIDS_MAX {
         let count = gids.len();
-        problems.add(field.member("additionalGids"), format_args!("{count} groups, at most {GIDS_MAX} are possible"));
+        problems.add(
+            field.member("additionalGids"),
+            format_args!("{count} groups, at most {GIDS_MAX} are possible"),
+        );
     }
     let (uids_mapped, gids_mapped) = mappings_of_user_namespace(linux);
     id(&field.member("uid"), user.uid(), uids_mapped, "cannot setuid to unmapped uid", problems);
@@ -101,7 +107,8 @@ type Mappings<'a> = Option<&'a [LinuxIdMapping]>;
 fn mappings_of_user_namespace(linux: Option<&Linux>) -> (Mappings<'_>, Mappings<'_>) {
     let Some(linux) = linux else { return (None, None) };
     let new = namespace(Some(linux), LinuxNamespaceType::User).is_some_and(|user| user.path().is_none());
-    let given = |maps: &'_ Option<Vec<LinuxIdMapping>>| new && maps.as_ref().is_some_and(|maps| !maps.is_empty());
+    let given =
+        |maps: &'_ Option<Vec<LinuxIdMapping>>| new && maps.as_ref().is_some_and(|maps| !maps.is_empty());
     let uids = linux.uid_mappings().as_deref().filter(|_| given(linux.uid_mappings()));
     let gids = linux.gid_mappings().as_deref().filter(|_| given(linux.gid_mappings()));
     (uids, gids)
@@ -149,13 +156,19 @@ fn scheduling(scheduler: &Scheduler, mended: &Mended, problems: &mut Problems) {
     let priority = scheduler.priority().unwrap_or(0);
     if matches!(policy, SchedFifo | SchedRr) {
         if !(1..=99).contains(&priority) {
-            problems.add(field.member("priority"), format_args!("{policy} needs one from 1 to 99, not {priority}"));
+            problems.add(
+                field.member("priority"),
+                format_args!("{policy} needs one from 1 to 99, not {priority}"),
+            );
         }
     } else if priority != 0 {
         problems.add(field.member("priority"), format_args!("has no meaning with {policy}"));
     }
-    let times =
-        [("runtime", scheduler.runtime()), ("deadline", scheduler.deadline()), ("period", scheduler.period())];
+    let times = [
+        ("runtime", scheduler.runtime()),
+        ("deadline", scheduler.deadline()),
+        ("period", scheduler.period()),
+    ];
     for (member, time) in times {
         let time = time.unwrap_or(0);
         if policy != SchedDeadline && time != 0 {
@@ -197,5 +210,205 @@ fn cpu_list(list: &Option<String>, field: &str, problems: &mut Problems) {
     };
     if let Some(list) = list.as_ref().filter(|list| !list.split(',').all(range)) {
         problems.add(field, format_args!("invalid CPU list {list:?}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::parse_process;
+    use super::super::tests::{rows, table};
+    use super::super::validate_process;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn process_members() {
+        rows(
+            "process.args",
+            &[
+                (json!(null), "process.args: must hold at least one entry"),
+                (json!([]), "process.args: must hold at least one entry"),
+                (json!(["sh", "a\0b"]), "process.args[1]: \"a\\0b\" holds a NUL byte"),
+            ],
+        );
+        rows(
+            "process.cwd",
+            &[
+                (json!("rel"), "process.cwd: \"rel\" is not an absolute path"),
+                (json!(""), "process.cwd: \"\" is not an absolute path"),
+                (json!("/a\0"), "process.cwd: holds a NUL byte"),
+            ],
+        );
+        rows(
+            "process.env",
+            &[
+                (json!(["A=b", "C=", "D==x"]), ""),
+                (json!(["A=b", "SECRET"]), "process.env[1]: has no \"=\""),
+                (json!(["=x"]), "process.env[0]: has no name before the \"=\""),
+                (json!(["A=\0"]), "process.env[0]: holds a NUL byte"),
+            ],
+        );
+        rows(
+            "process.oomScoreAdj",
+            &[
+                (json!(-1000), ""),
+                (json!(1000), ""),
+                (json!(-1001), "process.oomScoreAdj: -1001 is not between -1000 and 1000"),
+                (json!(1001), "process.oomScoreAdj: 1001 is not between -1000 and 1000"),
+            ],
+        );
+        rows(
+            "process.rlimits",
+            &[
+                (
+                    json!([{"type": "RLIMIT_CPU", "soft": 1, "hard": 1}, {"type": "RLIMIT_CORE", "soft": 0, "hard": 0}]),
+                    "",
+                ),
+                (
+                    json!([{"type": "RLIMIT_CPU", "soft": 1, "hard": 1}, {"type": "RLIMIT_CPU", "soft": 1, "hard": 1}]),
+                    "process.rlimits[1].type: RLIMIT_CPU is listed twice",
+                ),
+                (
+                    json!([{"type": "RLIMIT_CPU", "soft": 2, "hard": 1}]),
+                    "process.rlimits[0].soft: 2 is above the hard limit 1",
+                ),
+                (json!([{"type": "RLIMIT_CPU", "hard": 1}]), "process.rlimits[0].soft: is missing"),
+            ],
+        );
+        rows(
+            "process.apparmorProfile",
+            &[(json!("a\0"), "process.apparmorProfile: \"a\\0\" holds a NUL byte")],
+        );
+        rows("process.selinuxLabel", &[(json!("a\0"), "process.selinuxLabel: \"a\\0\" holds a NUL byte")]);
+        rows(
+            "process.ioPriority",
+            &[
+                (json!({"class": "IOPRIO_CLASS_RT", "priority": 7}), ""),
+                (json!({"class": "IOPRIO_CLASS_IDLE"}), ""),
+                (json!({"priority": 1}), "process.ioPriority.class: is missing"),
+                (
+                    json!({"class": "IOPRIO_CLASS_BE", "priority": 8}),
+                    "process.ioPriority.priority: 8 is not between 0 and 7",
+                ),
+                (
+                    json!({"class": "IOPRIO_CLASS_BE", "priority": -1}),
+                    "process.ioPriority.priority: -1 is not between 0 and 7",
+                ),
+                (
+                    json!({"class": "IOPRIO_CLASS_IDLE", "priority": 1}),
+                    "process.ioPriority.priority: IOPRIO_CLASS_IDLE has no priorities",
+                ),
+            ],
+        );
+        rows(
+            "process.execCPUAffinity",
+            &[
+                (json!({"initial": "0-3, 7", "final": ""}), ""),
+                (json!({"initial": "3-0"}), "process.execCPUAffinity.initial: invalid CPU list \"3-0\""),
+                (json!({"final": "70000"}), "process.execCPUAffinity.final: invalid CPU list \"70000\""),
+            ],
+        );
+        table(&[
+            (
+                &[
+                    ("process.terminal", json!(true)),
+                    ("process.consoleSize", json!({"height": 65536, "width": 65535})),
+                ],
+                &["process.consoleSize.height: 65536 is above 65535"],
+            ),
+            (&[("process.consoleSize", json!({"height": 65536, "width": 1}))], &[]),
+        ]);
+    }
+
+    #[test]
+    fn user() {
+        rows(
+            "process.user",
+            &[
+                (json!({"uid": 4_294_967_294_u32, "gid": 5, "umask": 0o777, "additionalGids": [1, 2]}), ""),
+                (json!({"uid": u32::MAX}), "process.user.uid: 4294967295 is not an id"),
+                (json!({"gid": u32::MAX}), "process.user.gid: 4294967295 is not an id"),
+                (
+                    json!({"additionalGids": [1, u32::MAX, u32::MAX]}),
+                    "process.user.additionalGids[1]: 4294967295 is not an id",
+                ),
+                (json!({"umask": 512}), "process.user.umask: 512 (01000) is above 0777"),
+                (
+                    json!({"additionalGids": vec![1; 65537]}),
+                    "process.user.additionalGids: 65537 groups, at most 65536 are possible",
+                ),
+            ],
+        );
+        let maps = json!([{"containerID": 0, "hostID": 1000, "size": 10}]);
+        let user_namespace = |path: Value| {
+            [
+                ("linux.namespaces", json!([{"type": "mount"}, {"type": "user", "path": path}])),
+                ("linux.uidMappings", maps.clone()),
+                ("linux.gidMappings", maps.clone()),
+                ("process.user", json!({"uid": 10, "gid": 11, "additionalGids": [9, 10]})),
+            ]
+        };
+        table(&[
+            (
+                &user_namespace(json!(null)),
+                &[
+                    "process.user.uid: cannot setuid to unmapped uid 10",
+                    "process.user.gid: cannot setgid to unmapped gid 11",
+                    "process.user.additionalGids[1]: cannot set unmapped additional gid 10",
+                ],
+            ),
+            // What a namespace that is joined maps is not known here.
+            (&user_namespace(json!("/proc/1/ns/user")), &[]),
+        ]);
+    }
+
+    #[test]
+    fn scheduler() {
+        let not =
+            |member: &str, policy: &str| format!("process.scheduler.{member}: has no meaning with {policy}");
+        rows(
+            "process.scheduler",
+            &[
+                (json!({"policy": "SCHED_OTHER", "nice": -20, "flags": ["SCHED_FLAG_RESET_ON_FORK"]}), ""),
+                (
+                    json!({"policy": "SCHED_BATCH", "nice": 20}),
+                    "process.scheduler.nice: 20 is not between -20 and 19",
+                ),
+                (json!({"policy": "SCHED_FIFO", "priority": 1}), ""),
+                (
+                    json!({"policy": "SCHED_FIFO"}),
+                    "process.scheduler.priority: SCHED_FIFO needs one from 1 to 99, not 0",
+                ),
+                (
+                    json!({"policy": "SCHED_RR", "priority": 100}),
+                    "process.scheduler.priority: SCHED_RR needs one from 1 to 99, not 100",
+                ),
+                (json!({"policy": "SCHED_OTHER", "priority": 1}), &not("priority", "SCHED_OTHER")),
+                (json!({"policy": "SCHED_RR", "priority": 1, "nice": 1}), &not("nice", "SCHED_RR")),
+                (json!({"policy": "SCHED_IDLE", "runtime": 1}), &not("runtime", "SCHED_IDLE")),
+                (json!({"policy": "SCHED_OTHER", "period": 1}), &not("period", "SCHED_OTHER")),
+                (json!({"policy": "SCHED_DEADLINE", "runtime": 10, "deadline": 20, "period": 20}), ""),
+                (json!({"policy": "SCHED_DEADLINE", "runtime": 10, "deadline": 20}), ""),
+                (
+                    json!({"policy": "SCHED_DEADLINE", "runtime": 10, "period": 20}),
+                    "process.scheduler.deadline: SCHED_DEADLINE needs one above 0",
+                ),
+                (
+                    json!({"policy": "SCHED_DEADLINE", "runtime": 30, "deadline": 20}),
+                    "process.scheduler.runtime: is longer than the deadline",
+                ),
+                (
+                    json!({"policy": "SCHED_DEADLINE", "runtime": 1, "deadline": 20, "period": 10}),
+                    "process.scheduler.deadline: is longer than the period",
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_joining_process_is_checked_alike() {
+        let part = parse_process("p.json", br#"{"cwd":"x","args":["sh"],"user":{"uid":0}}"#).unwrap();
+        let faults: Vec<_> =
+            validate_process(&part.value, &part.mended, None).iter().map(ToString::to_string).collect();
+        assert_eq!(faults, ["process.cwd: \"x\" is not an absolute path"]);
     }
 }

@@ -5,6 +5,7 @@ use super::super::Mended;
 use super::super::field::Field;
 use super::Problems;
 use oci_spec::runtime::{LinuxBlockIo, LinuxDeviceCgroup, LinuxDeviceType, LinuxMemory, LinuxResources};
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) fn check(resources: &LinuxResources, mended: &Mended, problems: &mut Problems) {
     let field = Field::new("linux.resources");
@@ -35,20 +36,14 @@ pub(super) fn check(resources: &LinuxResources, mended: &Mended, problems: &mut 
             problems.add(field, format_args!("{:?} is not the name of an interface", one.name()));
         }
     }
-    for name in sorted(resources.rdma().iter().flatten().map(|(name, _)| name)) {
+    for name in resources.rdma().iter().flatten().map(|(name, _)| name).collect::<BTreeSet<_>>() {
         if !is_word(name) {
             problems.add(field.member("rdma").key(name), "is not the name of a device");
         }
     }
-    for (key, value) in resources.unified().iter().flatten().collect::<std::collections::BTreeMap<_, _>>() {
+    for (key, value) in resources.unified().iter().flatten().collect::<BTreeMap<_, _>>() {
         unified(&field.member("unified").key(key), key, value, problems);
     }
-}
-
-fn sorted<'a>(names: impl Iterator<Item = &'a String>) -> Vec<&'a String> {
-    let mut names: Vec<_> = names.collect();
-    names.sort_unstable();
-    names
 }
 
 /// Something that can be written as one word of a line in a cgroup file.
@@ -87,32 +82,14 @@ fn check_memory(field: &Field, memory: &LinuxMemory, problems: &mut Problems) {
     }
 }
 
-const WEIGHT_MAX: u16 = 1000;
-
 fn check_block_io(field: &Field, block: &LinuxBlockIo, problems: &mut Problems) {
-    let mut weight = |field: &Field, member: &str, weight: Option<u16>| {
-        // The lower end differs: 10 for cfq, 1 for bfq; 0 is "not set" to every caller.
-        if let Some(weight) = weight.filter(|weight| *weight > WEIGHT_MAX) {
-            problems.add(field.member(member), format_args!("{weight} is above {WEIGHT_MAX}"));
-        }
-    };
-    weight(field, "weight", block.weight());
-    weight(field, "leafWeight", block.leaf_weight());
+    weight(field, "weight", block.weight(), problems);
+    weight(field, "leafWeight", block.leaf_weight(), problems);
     for (i, device) in block.weight_device().iter().flatten().enumerate() {
         let field = field.member("weightDevice").item(i);
-        weight(&field, "weight", device.weight());
-        weight(&field, "leafWeight", device.leaf_weight());
-    }
-    let numbers = |member: &'static str, major: i64, minor: i64, i: usize, problems: &mut Problems| {
-        for (part, number) in [("major", major), ("minor", minor)] {
-            if u32::try_from(number).is_err() {
-                let field = field.member(member).item(i).member(part);
-                problems.add(field, format_args!("{number} is not a device number"));
-            }
-        }
-    };
-    for (i, device) in block.weight_device().iter().flatten().enumerate() {
-        numbers("weightDevice", device.major(), device.minor(), i, problems);
+        numbers(&field, device.major(), device.minor(), problems);
+        weight(&field, "weight", device.weight(), problems);
+        weight(&field, "leafWeight", device.leaf_weight(), problems);
     }
     let throttles = [
         ("throttleReadBpsDevice", block.throttle_read_bps_device()),
@@ -122,7 +99,24 @@ fn check_block_io(field: &Field, block: &LinuxBlockIo, problems: &mut Problems) 
     ];
     for (member, devices) in throttles {
         for (i, device) in devices.iter().flatten().enumerate() {
-            numbers(member, device.major(), device.minor(), i, problems);
+            numbers(&field.member(member).item(i), device.major(), device.minor(), problems);
+        }
+    }
+}
+
+const WEIGHT_MAX: u16 = 1000;
+
+/// The lower end differs (10 for cfq, 1 for bfq), and 0 is "not set" to every caller: only the upper is a rule.
+fn weight(field: &Field, member: &str, weight: Option<u16>, problems: &mut Problems) {
+    if let Some(weight) = weight.filter(|weight| *weight > WEIGHT_MAX) {
+        problems.add(field.member(member), format_args!("{weight} is above {WEIGHT_MAX}"));
+    }
+}
+
+fn numbers(field: &Field, major: i64, minor: i64, problems: &mut Problems) {
+    for (member, number) in [("major", major), ("minor", minor)] {
+        if u32::try_from(number).is_err() {
+            problems.add(field.member(member), format_args!("{number} is not a device number"));
         }
     }
 }
@@ -130,7 +124,8 @@ fn check_block_io(field: &Field, block: &LinuxBlockIo, problems: &mut Problems) 
 /// `64KB`, `2MB`, `1GB`: the words of the hugetlb file names.
 fn is_page_size(word: &str) -> bool {
     let digits = word.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let digits_ok = digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.is_empty() && !digits.starts_with('0');
+    let digits_ok =
+        digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.is_empty() && !digits.starts_with('0');
     digits_ok && matches!(&word[digits.len()..], "KB" | "MB" | "GB")
 }
 
@@ -155,5 +150,164 @@ fn unified(field: &Field, key: &str, value: &str, problems: &mut Problems) {
     }
     if value.contains('\0') {
         problems.add(field, "the value holds a NUL byte");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::rows;
+    use serde_json::json;
+
+    #[test]
+    fn device_rules() {
+        rows(
+            "linux.resources.devices",
+            &[
+                (
+                    json!([{"allow": false, "access": "rwm"}, {"allow": true, "type": "c", "major": -1, "minor": 3, "access": "r"}]),
+                    "",
+                ),
+                (
+                    json!([{"allow": true}]),
+                    "linux.resources.devices[0].access: is empty, it needs letters of rwm",
+                ),
+                (
+                    json!([{"allow": true, "access": ""}]),
+                    "linux.resources.devices[0].access: is empty, it needs letters of rwm",
+                ),
+                (
+                    json!([{"allow": true, "access": "rx"}]),
+                    "linux.resources.devices[0].access: \"rx\" has other letters than rwm",
+                ),
+                (
+                    json!([{"allow": true, "type": "u", "access": "r"}]),
+                    "linux.resources.devices[0].type: \"u\" is none of a, b, c",
+                ),
+                (
+                    json!([{"allow": true, "major": -2, "access": "r"}]),
+                    "linux.resources.devices[0].major: -2 is not a device number",
+                ),
+                (
+                    json!([{"allow": true, "minor": 4_294_967_296_i64, "access": "r"}]),
+                    "linux.resources.devices[0].minor: 4294967296 is not a device number",
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn limits() {
+        rows(
+            "linux.resources.memory",
+            &[
+                (
+                    json!({"limit": -1, "reservation": 0, "swap": 5, "swappiness": 100, "disableOOMKiller": true}),
+                    "",
+                ),
+                (
+                    json!({"limit": -2}),
+                    "linux.resources.memory.limit: -2 is neither a size nor -1 for no limit",
+                ),
+                (
+                    json!({"swap": i64::MIN}),
+                    "linux.resources.memory.swap: -9223372036854775808 is neither a size nor -1 for no limit",
+                ),
+                (json!({"swappiness": 101}), "linux.resources.memory.swappiness: 101 is above 100"),
+            ],
+        );
+        rows(
+            "linux.resources.cpu",
+            &[
+                (
+                    json!({"shares": 0, "quota": -1, "period": 100_000, "idle": 1, "cpus": "0-1", "mems": ""}),
+                    "",
+                ),
+                (json!({"idle": 2}), "linux.resources.cpu.idle: 2 is neither 0 nor 1"),
+                (json!({"cpus": "0\n1"}), "linux.resources.cpu.cpus: \"0\\n1\" is not a list"),
+            ],
+        );
+        rows(
+            "linux.resources.blockIO",
+            &[
+                (json!({"weight": 1000, "leafWeight": 0}), ""),
+                (json!({"weight": 1001}), "linux.resources.blockIO.weight: 1001 is above 1000"),
+                (
+                    json!({"weightDevice": [{"major": 8, "minor": 0, "weight": 1001}]}),
+                    "linux.resources.blockIO.weightDevice[0].weight: 1001 is above 1000",
+                ),
+                (
+                    json!({"weightDevice": [{"major": -8, "minor": 0}]}),
+                    "linux.resources.blockIO.weightDevice[0].major: -8 is not a device number",
+                ),
+                (
+                    json!({"throttleReadIOPSDevice": [{"major": 8, "minor": -1, "rate": 1}]}),
+                    "linux.resources.blockIO.throttleReadIOPSDevice[0].minor: -1 is not a device number",
+                ),
+            ],
+        );
+        rows("linux.resources.pids", &[(json!({"limit": -1}), ""), (json!({}), "")]);
+        for bad in ["", "MB", "02MB", "2mb", "64kB", "2MB ", "2TB", "-2MB", "2 MB"] {
+            let expected = format!(
+                "linux.resources.hugepageLimits[0].pageSize: {bad:?} is not a size such as 64KB, 2MB or 1GB"
+            );
+            rows("linux.resources.hugepageLimits", &[(json!([{"pageSize": bad, "limit": 1}]), &expected)]);
+        }
+        rows(
+            "linux.resources.hugepageLimits",
+            &[
+                (json!([{"pageSize": "64KB", "limit": 1}, {"pageSize": "2MB", "limit": u64::MAX}]), ""),
+                (json!([{"pageSize": "2MB"}]), "linux.resources.hugepageLimits[0].limit: is missing"),
+                (
+                    json!([{"pageSize": "2MB", "limit": 1}, {"pageSize": "2MB", "limit": 1}]),
+                    "linux.resources.hugepageLimits[1].pageSize: \"2MB\" is listed twice",
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn named_resources() {
+        rows(
+            "linux.resources.network",
+            &[
+                (json!({"classID": 1, "priorities": [{"name": "eth0", "priority": 1}]}), ""),
+                (
+                    json!({"priorities": [{"name": "a b", "priority": 1}]}),
+                    "linux.resources.network.priorities[0].name: \"a b\" is not the name of an interface",
+                ),
+            ],
+        );
+        rows(
+            "linux.resources.rdma",
+            &[
+                (json!({"mlx5_1": {"hcaHandles": 3}}), ""),
+                (json!({"a\nb": {}}), "linux.resources.rdma[\"a\\nb\"]: is not the name of a device"),
+            ],
+        );
+        rows(
+            "linux.resources.unified",
+            &[
+                (
+                    json!({"memory.high": "1", "io.max": "8:0 rbps=1\n8:16 rbps=1", "hugetlb.2MB.max": "0"}),
+                    "",
+                ),
+                (
+                    json!({"a/b.c": "1"}),
+                    "linux.resources.unified[\"a/b.c\"]: must be a file name without a path",
+                ),
+                (
+                    json!({"memory": "1"}),
+                    "linux.resources.unified[\"memory\"]: must have the form CONTROLLER.PARAMETER",
+                ),
+                (
+                    json!({".high": "1"}),
+                    "linux.resources.unified[\".high\"]: must have the form CONTROLLER.PARAMETER",
+                ),
+                (
+                    json!({"memory.high": "\0"}),
+                    "linux.resources.unified[\"memory.high\"]: the value holds a NUL byte",
+                ),
+            ],
+        );
     }
 }
