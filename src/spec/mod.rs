@@ -23,7 +23,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-pub use validate::{validate, validate_process};
+pub use validate::{validate, validate_process, validate_resources};
 
 /// The runtime-spec version this runtime implements; oci-spec's own constant is older.
 pub const OCI_VERSION: &str = "1.3.0";

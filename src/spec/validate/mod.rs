@@ -16,7 +16,7 @@ mod tests;
 use super::field::Field;
 use super::{Bundle, Mended};
 use crate::error::Error;
-use oci_spec::runtime::{Linux, LinuxNamespace, LinuxNamespaceType, Process, Spec};
+use oci_spec::runtime::{Linux, LinuxNamespace, LinuxNamespaceType, LinuxResources, Process, Spec};
 use std::fmt::Display;
 
 /// The faults found so far.
@@ -65,6 +65,16 @@ pub fn validate_process(process: &Process, mended: &Mended, linux: Option<&Linux
         problems.add(field, "is missing");
     }
     process::check(process, mended, linux, &mut problems);
+    problems.0
+}
+
+/// The faults of limits that replace those of a container (`update`).
+pub fn validate_resources(resources: &LinuxResources, mended: &Mended) -> Vec<Error> {
+    let mut problems = Problems::default();
+    for field in &mended.missing {
+        problems.add(field, "is missing");
+    }
+    resources::check(resources, mended, &mut problems);
     problems.0
 }
 
