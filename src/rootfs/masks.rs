@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use rustix::fs::FileType;
 
-use crate::error::{Doing, Error, Result};
+use crate::error::{Call, Doing, Error, Result};
 use crate::plan::rootfs::RootfsPlan;
-use crate::rootfs::Jail;
+use crate::rootfs::{Jail, devices};
 use crate::spec::mount_options::MOUNT_ATTR_RDONLY;
-use crate::sys::path::{Last, kind};
+use crate::sys::path::{Last, is_char_device, kind};
 use crate::sys::tree::{self, LazyProc, NewFs, Tree};
 
 /// A read-only change waits for a writer that is just leaving.
@@ -107,9 +107,18 @@ fn find(jail: &Jail, path: &Path) -> Result<Option<OwnedFd>> {
 }
 
 fn null(jail: &Jail) -> Result<Tree> {
-    let null = jail.null.as_ref().ok_or_else(|| Error::new("the host's /dev/null was not opened"))?;
-    let null = null.try_clone().map_err(|_| Error::sys("fcntl", libc::EMFILE))?;
-    Ok(Tree::detached(null))
+    match &jail.null {
+        Some(null) => Ok(Tree::detached(null.try_clone().call("fcntl")?)),
+        // Without open_tree(2) nothing of the host's can be kept until now: the container's own, if it is one.
+        None => {
+            let dev = devices::real_dir(&jail.root, Path::new("/dev"))?;
+            let null = devices::open_at(dev.as_fd(), "null".as_ref())?;
+            if is_char_device(null.as_fd(), 1, 3)? {
+                return Tree::of_fd(null.as_fd(), false);
+            }
+            Err(Error::new("the container's /dev/null is not the character device 1:3"))
+        }
+    }
 }
 
 /// An empty tmpfs that cannot be filled even if somebody makes it writable: two inodes, one block.

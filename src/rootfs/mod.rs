@@ -88,7 +88,7 @@ pub fn open_host(plan: &RootfsPlan) -> Result<HostFds> {
     if plan.mount_ns == MountNs::None {
         return Ok(host);
     }
-    host.null = if plan.masked_paths.is_empty() { None } else { Some(host_null()?) };
+    host.null = if plan.masked_paths.is_empty() { None } else { host_null()? };
     if plan.userns {
         // Init tries by itself first; a failure here is then reported from there.
         host.rootfs_tree = sys_mount::open_tree_clone(host.rootfs.as_fd(), c"", true).ok();
@@ -109,16 +109,16 @@ pub fn open_host(plan: &RootfsPlan) -> Result<HostFds> {
     Ok(host)
 }
 
-fn host_null() -> Result<OwnedFd> {
+/// None on kernels without open_tree(2): then masked files get the container's, verified.
+fn host_null() -> Result<Option<OwnedFd>> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let null = rustix::fs::openat(CWD, c"/dev/null", flags, Mode::empty()).call("openat").at("/dev/null")?;
     if !is_char_device(null.as_fd(), 1, 3)? {
         return Err(Error::new("the host's /dev/null is not the character device 1:3"));
     }
     match sys_mount::open_tree_clone(null.as_fd(), c"", false) {
-        // Without the call a masked file is bound from this descriptor.
-        Err(e) if sys_mount::is_missing(e.errno()) => Ok(null),
-        answer => answer.at("/dev/null"),
+        Err(e) if sys_mount::is_missing(e.errno()) => Ok(None),
+        answer => answer.map(Some).at("/dev/null"),
     }
 }
 

@@ -48,7 +48,7 @@ pub fn attach_root(
 
 fn finish(plan: &RootfsPlan, tree: Tree, place: OwnedFd, proc: &LazyProc) -> Result<RootFd> {
     if plan.private_parent {
-        private_parent(place.as_fd()).doing("make the mount that holds the root private")?;
+        private_parent(place.as_fd(), proc).doing("make the mount that holds the root private")?;
     }
     let fd = tree.attach(place.as_fd(), proc, || open_dir(&plan.path))?;
     // Otherwise what is mounted below the host's directory later would appear in the container.
@@ -61,11 +61,10 @@ fn open_dir(path: &Path) -> Result<OwnedFd> {
 }
 
 /// Walks up to the root of the mount: the call refuses (EINVAL) any other directory of it.
-fn private_parent(from: BorrowedFd<'_>) -> Result<()> {
-    let private = mount::Attr { propagation: libc::MS_PRIVATE, ..mount::Attr::default() };
+fn private_parent(from: BorrowedFd<'_>, proc: &LazyProc) -> Result<()> {
     let mut at = from.try_clone_to_owned().call("fcntl")?;
     loop {
-        match mount::mount_setattr(at.as_fd(), false, private) {
+        match tree::set_propagation(at.as_fd(), libc::MS_PRIVATE, proc) {
             Err(e) if e.errno() == libc::EINVAL => {}
             answer => return answer,
         }
