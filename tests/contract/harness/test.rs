@@ -189,11 +189,18 @@ impl Test {
     /// Asserts that a failed call left nothing of this id: no state, no cgroup, no process.
     #[track_caller]
     pub fn nothing_left(&self, id: &str) {
-        assert!(!self.has_state(id), "state directory of {id} left behind");
-        let cgroups = leftovers::cgroups(id);
-        assert!(cgroups.is_empty(), "cgroups left behind: {cgroups:?}");
+        self.nothing_left_of(id);
         let processes = leftovers::processes();
         assert!(processes.is_empty(), "{processes:?}");
+    }
+
+    /// The same while other containers live on.
+    #[track_caller]
+    pub fn nothing_left_of(&self, id: &str) {
+        assert!(!self.has_state(id), "state directory of {id} left behind");
+        let named = |path: &PathBuf| path.file_name().is_some_and(|n| n == id);
+        let cgroups: Vec<_> = leftovers::cgroups(id).into_iter().filter(named).collect();
+        assert!(cgroups.is_empty(), "cgroups left behind: {cgroups:?}");
     }
 
     /// Deletes everything by force, then says what is still there.
