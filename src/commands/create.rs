@@ -83,7 +83,7 @@ impl Prepared {
         let facts = crate::host::facts()?;
         let plan = plan::create(&bundle, &options(context, shared), &facts)?;
         if let Some(process) = &plan.process {
-            crate::process::stdio::check_preserved(process.fds)?;
+            crate::process::stdio::check_preserved(process.fds, context.inherited_fds)?;
         }
         Ok(Self { bundle, plan, root, pid_file, console_socket })
     }

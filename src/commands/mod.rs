@@ -27,6 +27,8 @@ const DEFAULT_ROOT: &str = "/run/orlop";
 pub struct Context {
     pub global: Global,
     pub log: Log,
+    /// Descriptors from 3 on that the caller left open in a row.
+    pub inherited_fds: u32,
 }
 
 /// How a command ends when it does not fail: its exit code.
@@ -35,6 +37,8 @@ pub type Outcome = anyhow::Result<i32>;
 /// Runs one command line (without argv[0]) and returns the exit code. Only one line describes a failure:
 /// in the log if there is one, and on stderr.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
+    // Before anything is opened: the numbers of the caller's descriptors must be told from ours.
+    let inherited = crate::process::stdio::sanitise();
     // A peer that hangs up must be an errno. The children reset it.
     if crate::sys::process::ignore(libc::SIGPIPE).is_err() {}
     let (global, request) = cli::parse(args);
@@ -52,8 +56,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
     for remark in &global.remarks {
         log.debug(remark);
     }
-    let context = Context { global, log };
-    match request.map_err(anyhow::Error::from).and_then(|request| dispatch(&context, request)) {
+    let context = Context { global, log, inherited_fds: *inherited.as_ref().unwrap_or(&0) };
+    let request = inherited.and(request).map_err(anyhow::Error::from);
+    match request.and_then(|request| dispatch(&context, request)) {
         Ok(code) => code,
         Err(e) => {
             context.log.error(&one_line(&format!("{e:#}")));

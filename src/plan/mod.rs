@@ -219,44 +219,17 @@ fn view<'a>(
     }
 }
 
-/// Both separators are allowed: `net.ipv4.ip_forward` and `net/ipv4/conf/eth0.1/forwarding`
-/// (sysctl.d(5): the first separator decides).
 fn sysctls(bundle: &Bundle) -> Vec<Sysctl> {
     let wanted = bundle.spec.linux().as_ref().and_then(|l| l.sysctl().as_ref());
     let mut sysctls: Vec<Sysctl> = wanted
         .into_iter()
         .flatten()
-        .map(|(name, value)| Sysctl {
-            path: sysctl_path(name),
-            value: value.clone(),
-            field: format!("linux.sysctl.{name}"),
+        .filter_map(|(name, value)| {
+            // The validator has refused names without a path.
+            let path = crate::spec::sysctl::path(name)?;
+            Some(Sysctl { path, value: value.clone(), field: format!("linux.sysctl.{name}") })
         })
         .collect();
     sysctls.sort_by(|a, b| a.path.cmp(&b.path));
     sysctls
-}
-
-fn sysctl_path(name: &str) -> String {
-    match name.find(['.', '/']) {
-        Some(at) if name.get(at..=at) == Some(".") => name
-            .chars()
-            .map(|c| match c {
-                '.' => '/',
-                '/' => '.',
-                other => other,
-            })
-            .collect(),
-        _ => name.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::sysctl_path;
-
-    #[test]
-    fn the_first_separator_decides() {
-        assert_eq!(sysctl_path("net.ipv4.conf.eth0/1.x"), "net/ipv4/conf/eth0.1/x");
-        assert_eq!(sysctl_path("net/ipv4/conf/eno2.100/x"), "net/ipv4/conf/eno2.100/x");
-    }
 }

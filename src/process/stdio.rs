@@ -11,27 +11,31 @@ use crate::error::{Call, Doing, Error, Result};
 use crate::plan::fds::{FIRST, FdPlan};
 use crate::sys::stdio;
 
-/// First thing in the program: 0, 1 and 2 are open, and whatever else the caller left open does not reach a
-/// container, except `preserved`, which must be there: a number that is not open would later be one of ours.
-pub fn sanitise(preserved: FdPlan) -> Result<()> {
-    check_preserved(preserved)?;
+/// First thing in the program: 0, 1 and 2 are open, and nothing else that the caller left open reaches a
+/// container or a hook by itself. Returns how many descriptors from 3 on the caller had open in a row: only
+/// those can be asked for with `--preserve-fds`; a number beyond them would be one of ours.
+pub fn sanitise() -> Result<u32> {
+    let mut open = 0;
+    while stdio::close_on_exec(FIRST + open).is_some() {
+        open += 1;
+    }
     stdio::fill_closed()?;
-    stdio::close_on_exec_from(preserved.first_closed())
+    stdio::close_on_exec_from(FIRST)?;
+    Ok(open)
 }
 
-/// Every descriptor of LISTEN_FDS and `--preserve-fds` is open.
-pub fn check_preserved(preserved: FdPlan) -> Result<()> {
-    for number in FIRST..preserved.first_closed() {
-        if stdio::close_on_exec(number).is_none() {
-            let option = if number < FIRST + preserved.listen {
-                format!("LISTEN_FDS={}", preserved.listen)
-            } else {
-                format!("--preserve-fds {}", preserved.preserve)
-            };
-            return Err(Error::new(format!("file descriptor {number} of {option} is not open")));
-        }
+/// Every descriptor of LISTEN_FDS and `--preserve-fds` was `open` when we were started.
+pub fn check_preserved(preserved: FdPlan, open: u32) -> Result<()> {
+    let missing = FIRST + open;
+    if preserved.first_closed() <= missing {
+        return Ok(());
     }
-    Ok(())
+    let option = if missing < FIRST + preserved.listen {
+        format!("LISTEN_FDS={}", preserved.listen)
+    } else {
+        format!("--preserve-fds {}", preserved.preserve)
+    };
+    Err(Error::new(format!("file descriptor {missing} of {option} is not open")))
 }
 
 /// Puts the container's /dev/null where 0, 1 or 2 is a null device of the host, so that no inode of the host
@@ -119,14 +123,14 @@ mod tests {
     fn a_missing_descriptor_is_named() {
         // Test programs have some descriptors open from 3 on, but never 4000 of them.
         let plan = FdPlan::new(None, 4000).unwrap();
-        let e = check_preserved(plan).unwrap_err().to_string();
+        let e = check_preserved(plan, 0).unwrap_err().to_string();
         assert!(
             e.starts_with("file descriptor ") && e.ends_with(" of --preserve-fds 4000 is not open"),
             "{e}"
         );
-        let e = check_preserved(FdPlan::new(Some(4000), 1).unwrap()).unwrap_err().to_string();
+        let e = check_preserved(FdPlan::new(Some(4000), 1).unwrap(), 7).unwrap_err().to_string();
         assert!(e.ends_with(" of LISTEN_FDS=4000 is not open"), "{e}");
-        check_preserved(FdPlan::default()).unwrap();
+        check_preserved(FdPlan::default(), 0).unwrap();
     }
 
     fn root_with(make: impl FnOnce(&std::path::Path)) -> Result<Option<OwnedFd>> {

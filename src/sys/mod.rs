@@ -20,11 +20,6 @@ pub mod spawn;
 pub mod stdio;
 pub mod tree;
 pub mod userns;
-pub mod key;
-pub mod sched;
-pub mod signal;
-pub mod socket;
-pub mod stdio;
 
 /// errno of the call that just failed, for wrappers around raw `libc`.
 pub(crate) fn last_errno() -> i32 {
