@@ -81,7 +81,7 @@ impl Prepared {
         let console_socket = shared.console_socket.as_deref().map(absolute).transpose()?;
         let bundle = spec::load(&shared.bundle, shared.config.as_deref())?;
         let facts = crate::host::facts()?;
-        let plan = plan::create(&bundle, &options(context, shared), &facts)?;
+        let plan = plan::create(&bundle, &options(context, shared, &root), &facts)?;
         if let Some(process) = &plan.process {
             crate::process::stdio::check_preserved(process.fds, context.inherited_fds)?;
         }
@@ -129,7 +129,7 @@ fn announce(created: &Created, pid_file: Option<&Path>, pidfd_socket: Option<&Pa
     Ok(())
 }
 
-pub fn options(context: &Context, shared: &Shared) -> Options {
+fn options(context: &Context, shared: &Shared, root: &Path) -> Options {
     Options {
         id: shared.id.clone(),
         no_pivot: shared.no_pivot,
@@ -137,5 +137,6 @@ pub fn options(context: &Context, shared: &Shared) -> Options {
         preserve_fds: shared.preserve_fds,
         driver: context.global.driver,
         rootless: context.global.rootless,
+        state: root.join(&shared.id),
     }
 }

@@ -43,6 +43,7 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
         preserve_fds: args.preserve_fds,
         driver: context.global.driver,
         rootless: context.global.rootless,
+        state: context.root_path().unwrap_or_default().join(&args.id),
     };
     let plan = plan::create(&bundle, &options, &crate::host::facts()?)?;
     match args.format {

@@ -14,7 +14,7 @@ pub struct Args {
     /// The container's id
     id: String,
     /// Number or name
-    #[arg(default_value = "SIGTERM")]
+    #[arg(default_value = "SIGTERM", allow_hyphen_values = true)]
     signal: String,
 }
 

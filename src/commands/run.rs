@@ -40,19 +40,18 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
 
 fn detached(context: &Context, args: &Args, prepared: &Prepared) -> Outcome {
     let (root, created) = prepared.create(&args.shared)?;
-    started(context, &root, &created)?;
+    start::release_notified(context, &root, &created.entry, &created.record)
+        .or_else(|e| take_back(&root, &created, e))?;
     finish(context, prepared, &created);
     Ok(0)
 }
 
-/// Opens the gate; what cannot be started is deleted, as runc does.
-fn started(context: &Context, root: &Root, created: &Created) -> Result<()> {
-    start::release(context, root, &created.entry, &created.record).or_else(|e| {
-        match delete::destroy(root, &created.entry, &created.record) {
-            Ok(_) => Err(e),
-            Err(left) => Err(Error::new(format!("{e}; then, undoing it: {left}"))),
-        }
-    })
+/// What cannot be started is deleted, as runc does.
+fn take_back(root: &Root, created: &Created, e: Error) -> Result<()> {
+    match delete::destroy(root, &created.entry, &created.record) {
+        Ok(_) => Err(e),
+        Err(left) => Err(Error::new(format!("{e}; then, undoing it: {left}"))),
+    }
 }
 
 fn finish(context: &Context, prepared: &Prepared, created: &Created) {
@@ -77,7 +76,8 @@ fn foreground_run(context: &Context, args: &Args, prepared: &Prepared) -> Outcom
         None => None,
     };
     let relay = terminal.map(|terminal| relay(&mut created, terminal)).transpose()?;
-    started(context, &root, &created)?;
+    start::release(context, &root, &created.entry, &created.record)
+        .or_else(|e| take_back(&root, &created, e))?;
     created.entry.unlock();
     finish(context, prepared, &created);
     let code = wait(context, &signals, &created, relay, notify)?;

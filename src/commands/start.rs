@@ -3,9 +3,12 @@
 use super::{Context, Outcome};
 use crate::container::start::{self, Words};
 use crate::container::{delete, status};
+use crate::process::notify::Notify;
 use crate::state::{Entry, Record, Root};
 use anyhow::Context as _;
 use clap::Parser;
+use rustix::process::Pid;
+use std::os::fd::AsFd;
 
 /// Start a created container
 #[derive(Debug, Parser)]
@@ -18,8 +21,30 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
     let (root, entry) = context.entry(&args.id)?;
     entry.lock()?;
     let record = status::record(&entry)?;
-    release(context, &root, &entry, &record).context("orlop start failed")?;
+    release_notified(context, &root, &entry, &record).context("orlop start failed")?;
     Ok(0)
+}
+
+/// Starts and, when the container was created under a service manager, waits until it says that it is
+/// ready: nobody stays behind to pass that on later.
+pub fn release_notified(
+    context: &Context,
+    root: &Root,
+    entry: &Entry,
+    record: &Record,
+) -> crate::error::Result<()> {
+    let Some(host) = &record.notify_socket else { return release(context, root, entry, record) };
+    let notify = Notify::bind(entry.path(), host)?;
+    let init = status::living_init(record)?;
+    release(context, root, entry, record)?;
+    entry.unlock();
+    let pid = record.init.as_ref().and_then(|init| Pid::from_raw(init.pid));
+    if let (Some(init), Some(pid)) = (init, pid) {
+        let mut warnings = Vec::new();
+        notify.wait_ready(init.as_fd(), pid, &mut warnings)?;
+        context.warn_all(&warnings);
+    }
+    Ok(())
 }
 
 /// Starts, and stops the container again when a poststart hook fails (runtime.md).

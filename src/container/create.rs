@@ -14,6 +14,7 @@ use crate::error::{Call, Doing, Error, Result};
 use crate::host;
 use crate::plan::CreatePlan;
 use crate::plan::namespaces::{NsKind, Tree};
+use crate::process::notify;
 use crate::rootfs;
 use crate::state::{Entry, Identity, Record, Root, VERSION, store};
 use crate::sys::clone::{Child, Clone, clone3};
@@ -54,7 +55,7 @@ pub fn create(root: &Root, request: &Request) -> Result<Created> {
             let Attempt { record, warnings, .. } = attempt;
             Ok(Created { entry, record, init, console, warnings })
         }
-        Err(e) => Err(attempt.undo(root, &entry, e)),
+        Err(e) => Err(attempt.undo(root, &entry, e.doing("unable to start container process"))),
     }
 }
 
@@ -95,6 +96,9 @@ impl Attempt {
         // P1: intent before the first effect.
         entry.save(&self.record)?;
         entry.write(store::CONFIG, request.config)?;
+        if self.record.notify_socket.is_some() {
+            notify::make_directory(entry.path())?;
+        }
 
         // P2: everything that children inherit is opened here, by the runtime.
         if plan.hide_early {

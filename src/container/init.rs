@@ -22,7 +22,7 @@ use crate::state::Entry;
 use crate::sys::last_stage::{self, layout};
 use crate::sys::process::{close_inherited, exit_now, keep_on_exec, reset_signals, set_dumpable, set_name, setsid};
 use crate::sys::{net, ns};
-use rustix::fs::{MemfdFlags, Mode, OFlags};
+use rustix::fs::{MemfdFlags, OFlags};
 use std::convert::Infallible;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -73,6 +73,8 @@ fn steps(inherited: &Inherited, born: Born, host: HostFds) -> Result<Infallible,
         join_namespaces(inherited).map_err(at(Step::N1))?;
     }
     setsid().map_err(at(Step::N1))?;
+    // Best effort: a filter around the runtime may refuse it, and what was inherited is legal.
+    if scheduling::reset_affinity().is_err() {}
     channel.await_or_die(Kind::Proceed);
 
     // N2: what takes effect in place.
@@ -205,7 +207,6 @@ fn settle_process(plan: &CreatePlan, jail: &Jail) -> Result<Vec<String>> {
     let Some(process) = &plan.process else { return Ok(Vec::new()) };
     stdio::own(process.uid)?;
     scheduling::apply(process)?;
-    rustix::process::umask(Mode::from_raw_mode(process.umask));
     let mut env = process.env.variables.clone();
     if process.env.home_from_passwd {
         env.push(format!("HOME={}", home(jail, process.uid)));

@@ -56,7 +56,12 @@ fn steps(inherited: &Inherited, host: HostFds) -> Result<(), (Step, Error)> {
     let offsets = &plan.namespaces.time_offsets;
     if !offsets.is_empty() {
         ns::unshare(NsKind::Time.flag()).at("linux.namespaces").map_err(at(Step::I3))?;
-        write_time_offsets(offsets).map_err(at(Step::I3))?;
+        // Files in /proc of a process that is not dumpable belong to the host's root. Nobody in the
+        // container can see this process: it is in none of its pid namespaces.
+        set_dumpable(true);
+        let written = write_time_offsets(offsets);
+        set_dumpable(false);
+        written.map_err(at(Step::I3))?;
     }
 
     // I4: init, in all the new namespaces at once.

@@ -1,7 +1,7 @@
 //! `kill`: a signal to init by pidfd, or to everything in the container's cgroup.
 
 use super::status::living_init;
-use crate::cgroup::Manager;
+use crate::cgroup::{Freezer, Manager};
 use crate::error::{Doing, Error, Result};
 use crate::state::Record;
 use crate::sys::process::{pidfd_open, pidfd_send_signal};
@@ -31,7 +31,7 @@ pub fn kill(record: &Record, signal: i32, all: bool) -> Result<()> {
         Err(e) if e.errno() == libc::ESRCH => return Err(Error::new("container not running")),
         Err(e) => return Err(e).doing("signal the container's init"),
     }
-    if signal == libc::SIGKILL {
+    if signal == libc::SIGKILL && manager.state()? == Freezer::Frozen {
         // A frozen process cannot die on v1.
         manager.thaw()?;
     }

@@ -95,14 +95,12 @@ fn lay_out_process(builder: &mut Builder, plan: &mut Plan, process: &ProcessPlan
     for (wanted, flag) in [
         (process.set_groups, layout::SET_GROUPS),
         (process.no_new_privs, layout::NO_NEW_PRIVS),
-        (process.personality.is_some(), layout::SET_PERSONALITY),
         (given_as_path(process), layout::PATH_GIVEN),
     ] {
         if wanted {
             plan.flags |= flag;
         }
     }
-    plan.personality = process.personality.unwrap_or(0);
     plan.cwd = builder.string(&process.cwd);
     plan.candidates = builder.strings(&candidates(process));
     plan.argv = builder.strings(&process.argv);
@@ -178,7 +176,6 @@ pub fn failure(op: u32, errno: i32, detail: i32, process: Option<&ProcessPlan>) 
         Some(Op::Bounding) => sys("prctl(PR_CAPBSET_DROP)", "drop a capability", "process.capabilities.bounding"),
         Some(Op::Capabilities) => sys("capset", "set the capabilities", "process.capabilities"),
         Some(Op::NoNewPrivs) => sys("prctl", "set no_new_privs", "process.noNewPrivileges"),
-        Some(Op::Personality) => sys("personality", "set the execution domain", "linux.personality"),
         Some(Op::Cwd) => sys("chdir", "enter the working directory", "process.cwd"),
         Some(Op::CwdOutside) => Error::new("lies outside the container").at("process.cwd"),
         Some(op) => Error::sys("last stage", errno).at(format!("{op:?} {detail}")),

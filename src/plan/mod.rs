@@ -40,6 +40,8 @@ pub struct Options {
     pub driver: Driver,
     /// `--rootless`; None = auto.
     pub rootless: Option<bool>,
+    /// Where the container's state will lie.
+    pub state: PathBuf,
 }
 
 /// Everything that `create` does. Decided at run time, because no plan can know it: whether a bind source
@@ -107,7 +109,7 @@ pub fn create(bundle: &Bundle, options: &Options, facts: &HostFacts) -> Result<C
         grantable: if userns { u64::MAX } else { facts.grantable },
     };
     let process = process::plan(spec, &bundle.mended.scheduler_flags, &process_options, &mut warnings)?;
-    let rootfs = rootfs::plan(bundle, &view(bundle, options, &namespaces, &cgroup, rootless), &mut warnings)?;
+    let rootfs = rootfs::plan(bundle, &view(bundle, options, facts, &namespaces, &cgroup, rootless), &mut warnings)?;
     let seccomp = match linux.and_then(|l| l.seccomp().as_ref()) {
         Some(profile) => seccomp::plan(profile, seccomp::NATIVE, &mut warnings)?,
         None => None,
@@ -193,6 +195,7 @@ fn has_writable_cgroup_mount(bundle: &Bundle) -> bool {
 fn view<'a>(
     bundle: &'a Bundle,
     options: &Options,
+    facts: &HostFacts,
     namespaces: &Namespaces,
     cgroup: &'a CgroupPlan,
     rootless: bool,
@@ -216,6 +219,7 @@ fn view<'a>(
         mount_label: bundle.spec.linux().as_ref().and_then(|l| l.mount_label().clone()),
         cgroups: &cgroup.hierarchies,
         layout: cgroup.layout,
+        notify: facts.notify_socket.is_some().then(|| options.state.join("notify")),
     }
 }
 

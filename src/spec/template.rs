@@ -37,13 +37,13 @@ struct Process {
     no_new_privileges: bool,
 }
 
-/// No inheritable set: it would survive the execve of programs with file capabilities (CVE-2022-29162).
+/// No inheritable set: it would survive the execve of programs with file capabilities (CVE-2022-29162). And so
+/// no ambient one, which the kernel keeps within the inheritable (runc writes it, without effect).
 #[derive(Debug, Serialize)]
 struct Capabilities {
     bounding: [&'static str; 3],
     effective: [&'static str; 3],
     permitted: [&'static str; 3],
-    ambient: [&'static str; 3],
 }
 
 const CAPABILITIES: [&str; 3] = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"];
@@ -111,7 +111,6 @@ fn process() -> Result<Process> {
             bounding: CAPABILITIES,
             effective: CAPABILITIES,
             permitted: CAPABILITIES,
-            ambient: CAPABILITIES,
         },
         rlimits: [open_files.build().map_err(unbuilt)?],
         no_new_privileges: true,

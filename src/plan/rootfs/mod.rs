@@ -54,6 +54,8 @@ pub struct View<'a> {
     /// The container's cgroups.
     pub cgroups: &'a [Hierarchy],
     pub layout: Layout,
+    /// The host directory of the notification socket, to be mounted on /run/notify.
+    pub notify: Option<PathBuf>,
 }
 
 /// How init enters its root.

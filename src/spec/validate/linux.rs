@@ -66,7 +66,6 @@ fn not_supported_yet(linux: &Linux, problems: &mut Problems) {
     let given = [
         ("linux.intelRdt", linux.intel_rdt().is_some()),
         ("linux.netDevices", linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty())),
-        ("linux.memoryPolicy", linux.memory_policy().is_some()),
     ];
     for (field, _) in given.iter().filter(|(_, given)| *given) {
         problems.add(field, "not supported yet");
@@ -205,12 +204,10 @@ mod tests {
                 &[
                     ("linux.intelRdt", json!({})),
                     ("linux.netDevices", json!({"eth0": {"name": "x"}})),
-                    ("linux.memoryPolicy", json!({"mode": "MPOL_BIND", "nodes": "0"})),
                 ],
                 &[
                     "linux.intelRdt: not supported yet",
                     "linux.netDevices: not supported yet",
-                    "linux.memoryPolicy: not supported yet",
                 ],
             ),
             (&[("linux.netDevices", json!({}))], &[]),

@@ -21,7 +21,6 @@ pub const SECCOMP_LISTENER: u64 = 8;
 /// Unknown filter flags may be dropped and the call repeated without them.
 pub const SECCOMP_FLAGS_OPTIONAL: u64 = 16;
 pub const SET_GROUPS: u64 = 32;
-pub const SET_PERSONALITY: u64 = 64;
 /// `process` is absent: wait at the gate, then fail.
 pub const NO_PROCESS: u64 = 128;
 /// args[0] holds a slash: no search, and the error says so.
@@ -42,7 +41,6 @@ pub struct Plan {
     pub inheritable: u64,
     pub ambient: u64,
     pub last_cap: u64,
-    pub personality: u64,
     pub cwd: u64,
     /// NUL-terminated array of candidate paths for args[0].
     pub candidates: u64,
@@ -109,7 +107,6 @@ pub enum Op {
     Capabilities = 9,
     Ambient = 10,
     NoNewPrivs = 11,
-    Personality = 12,
     Cwd = 13,
     CwdOutside = 14,
     /// errno of the only candidate, or of the best one.
@@ -126,7 +123,7 @@ pub enum Op {
 
 impl Op {
     pub fn from_code(code: u32) -> Option<Op> {
-        const ALL: [Op; 23] = [
+        const ALL: [Op; 22] = [
             Op::Page,
             Op::Label,
             Op::Seccomp,
@@ -138,7 +135,6 @@ impl Op {
             Op::Capabilities,
             Op::Ambient,
             Op::NoNewPrivs,
-            Op::Personality,
             Op::Cwd,
             Op::CwdOutside,
             Op::Lookup,

@@ -17,7 +17,6 @@ pub mod nr {
     pub const SETRESUID: usize = 117;
     pub const SETRESGID: usize = 119;
     pub const CAPSET: usize = 126;
-    pub const PERSONALITY: usize = 135;
     pub const PRCTL: usize = 157;
     pub const CLOCK_GETTIME: usize = 228;
     pub const EXIT_GROUP: usize = 231;
@@ -51,7 +50,6 @@ pub mod nr {
     pub const SETRESUID: usize = 147;
     pub const SETRESGID: usize = 149;
     pub const CAPSET: usize = 91;
-    pub const PERSONALITY: usize = 92;
     pub const PRCTL: usize = 167;
     pub const CLOCK_GETTIME: usize = 113;
     pub const EXIT_GROUP: usize = 94;

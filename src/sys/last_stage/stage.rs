@@ -168,9 +168,6 @@ impl Stage {
         let plan = *self.plan();
         // SAFETY: see the impl.
         unsafe {
-            if self.has(layout::SET_PERSONALITY) {
-                self.check(Op::Personality, call(nr::PERSONALITY, plan.personality as usize, 0, 0, 0));
-            }
             if self.has(layout::NO_NEW_PRIVS) {
                 self.check(Op::NoNewPrivs, call6(nr::PRCTL, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0));
             }
