@@ -16,7 +16,21 @@ use serde_json::{Value, json};
 
 type Case = (&'static str, fn(&Path));
 
-const CASES: &[Case] = &[("docker_like", docker_like)];
+const CASES: &[Case] = &[
+    ("docker_like", docker_like),
+    ("docker_like_old_kernel", docker_like_old_kernel),
+    ("binds", binds),
+    ("binds_old_kernel", binds_old_kernel),
+    ("file_systems", file_systems),
+    ("refused", refused),
+    ("planted_links", planted_links),
+    ("stdio_and_console", stdio_and_console),
+    ("no_pivot", no_pivot),
+    ("chroot_only", chroot_only),
+    ("shared_root", shared_root),
+    ("devices", devices),
+    ("v2_cgroup", v2_cgroup),
+];
 
 /// Everything a root test needs to be told once.
 struct Bundle {
@@ -51,6 +65,7 @@ impl Bundle {
             .args(flags)
             .arg(env::current_exe().unwrap())
             .args(["--exact", "inside", "--ignored", "--nocapture", "--test-threads=1"])
+            .env("RUST_BACKTRACE", "0")
             .env("ORLOP_CASE", case)
             .env("ORLOP_BUNDLE", self.dir.path())
             .output()
@@ -64,10 +79,13 @@ impl Bundle {
 
 const ALL: &[&str] = &["--pid", "--net", "--ipc", "--uts", "--cgroup"];
 
+static OUTER_PROC: std::sync::OnceLock<std::fs::File> = std::sync::OnceLock::new();
+
 #[test]
 #[ignore = "the child of the other tests"]
 fn inside() {
     let (Ok(case), Ok(bundle)) = (env::var("ORLOP_CASE"), env::var("ORLOP_BUNDLE")) else { return };
+    OUTER_PROC.set(fs::File::open("/proc").unwrap()).unwrap();
     let (_, run) = CASES.iter().find(|(name, _)| *name == case).unwrap();
     run(Path::new(&bundle));
 }
@@ -140,11 +158,19 @@ fn usual_mounts() -> Value {
 
 /// `mount point → (options, type)` of the container, last mount wins.
 fn mount_of(path: &str) -> (String, String) {
-    let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let table = mount_table();
     let line = table.lines().rfind(|line| line.split(' ').nth(4) == Some(path));
     let line = line.unwrap_or_else(|| panic!("{path} is not a mount point:\n{table}"));
     let (left, right) = line.split_once(" - ").unwrap();
     (left.split(' ').nth(5).unwrap().into(), right.split(' ').next().unwrap().into())
+}
+
+/// Through the outer procfs: not every case has one at /proc.
+fn mount_table() -> String {
+    let flags = rustix::fs::OFlags::RDONLY;
+    let proc = OUTER_PROC.get().unwrap();
+    let table = rustix::fs::openat(proc, "self/mountinfo", flags, rustix::fs::Mode::empty()).unwrap();
+    std::io::read_to_string(fs::File::from(table)).unwrap()
 }
 
 fn errno(answer: std::io::Result<impl std::fmt::Debug>) -> i32 {
@@ -207,6 +233,413 @@ fn docker_like(bundle: &Path) {
     }
     jail.proc().unwrap().read("self/status").unwrap();
     drop(jail);
+}
+
+/// Answers ENOSYS to every call that a kernel before 5.2 does not have.
+fn deny_new_calls() {
+    use seccompiler::{SeccompAction, SeccompFilter};
+    let new = [
+        libc::SYS_open_tree,
+        libc::SYS_move_mount,
+        libc::SYS_fsopen,
+        libc::SYS_fsconfig,
+        libc::SYS_fsmount,
+        libc::SYS_fspick,
+        libc::SYS_mount_setattr,
+        libc::SYS_openat2,
+    ];
+    let rules = new.iter().map(|call| (*call, vec![])).collect();
+    let deny = SeccompAction::Errno(libc::ENOSYS as u32);
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, deny, env::consts::ARCH.try_into().unwrap());
+    let program: seccompiler::BpfProgram = filter.unwrap().try_into().unwrap();
+    seccompiler::apply_filter(&program).unwrap();
+}
+
+fn docker_like_old_kernel(bundle: &Path) {
+    deny_new_calls();
+    docker_like(bundle);
+}
+
+#[test]
+fn a_container_as_docker_wants_it_on_an_old_kernel() {
+    let bundle = Bundle::new(&config(usual_mounts()));
+    fs::create_dir(bundle.root("secret")).unwrap();
+    fs::write(bundle.root("secret/a"), "x").unwrap();
+    fs::write(bundle.root("secret.txt"), "x").unwrap();
+    bundle.enter("docker_like_old_kernel", ALL);
+}
+
+fn plain(mounts: Value) -> Value {
+    json!({
+        "ociVersion": "1.3.0",
+        "root": {"path": "rootfs"},
+        "process": {"cwd": "/", "args": ["true"], "user": {"uid": 0, "gid": 0}},
+        "mounts": mounts,
+        "linux": {"namespaces": [{"type": "mount"}]},
+    })
+}
+
+fn bind_bundle() -> Bundle {
+    let bind = |source: &str, to: &str, options: &[&str]| json!({"destination": to, "type": "bind", "source": source, "options": options});
+    let bundle = Bundle::new(&plain(json!([
+        {"destination": "/run", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "nodev"]},
+        bind("src", "/plain", &["bind"]),
+        bind("src", "/ro", &["rbind", "ro", "rprivate"]),
+        bind("src/file", "/new/dir/file", &["bind", "ro", "nosuid", "noexec"]),
+        bind("src/file", "/run/file", &["bind", "rw"]),
+        bind("src", "/times", &["bind", "noatime"]),
+        bind("strict", "/kept", &["bind"]),
+        bind("strict", "/replaced", &["bind", "rw"]),
+        bind("strict", "/shared", &["rbind", "rshared"]),
+        bind("src", "lnk/newdir/x", &["bind"]),
+        {"destination": "/run", "options": ["remount", "ro", "nosuid"]},
+    ])));
+    for name in ["src", "strict"] {
+        fs::create_dir(bundle.dir.path().join(name)).unwrap();
+    }
+    fs::write(bundle.dir.path().join("src/file"), "content").unwrap();
+    symlink("/abs/path/missing", bundle.root("lnk")).unwrap();
+    bundle
+}
+
+#[test]
+fn bind_mounts() {
+    bind_bundle().enter("binds", &[]);
+    bind_bundle().enter("binds_old_kernel", &[]);
+}
+
+fn binds_old_kernel(bundle: &Path) {
+    deny_new_calls();
+    binds(bundle);
+}
+
+fn binds(bundle: &Path) {
+    let mut mount = Command::new("mount");
+    mount.args(["-t", "tmpfs", "-o", "ro,nosuid,nodev", "x"]).arg(bundle.join("strict"));
+    assert!(mount.status().unwrap().success());
+    jailed(bundle, &view()).unwrap();
+    assert_eq!(mount_of("/plain").0, "rw,relatime");
+    assert_eq!(mount_of("/ro").0, "ro,relatime");
+    assert_eq!(mount_of("/new/dir/file").0, "ro,nosuid,noexec,relatime");
+    assert_eq!(fs::read("/new/dir/file").unwrap(), b"content");
+    assert_eq!(mount_of("/run/file").0, "rw,relatime");
+    assert_eq!(mount_of("/times").0, "rw,noatime");
+    // No option at all: the source's flags stay. Any option: they are replaced.
+    assert_eq!(mount_of("/kept").0, "ro,nosuid,nodev,relatime");
+    assert_eq!(mount_of("/replaced").0, "rw,relatime");
+    assert!(mount_table().lines().any(|l| l.contains(" /shared ") && l.contains("shared:")));
+    // The link's target was made inside the root.
+    assert_eq!(fs::read("/abs/path/missing/newdir/x/file").unwrap(), b"content");
+    assert_eq!(mount_of("/run").0, "ro,nosuid,relatime");
+}
+
+#[test]
+fn file_systems_and_their_options() {
+    let layers: Vec<String> = (0..12).map(|n| format!("layers/a-long-name-for-a-layer-{n:03}")).collect();
+    let bundle = Bundle::new(&plain(json!([])));
+    let host = |name: &str| bundle.dir.path().join(name).display().to_string();
+    for (n, layer) in layers.iter().enumerate() {
+        fs::create_dir_all(bundle.dir.path().join(layer)).unwrap();
+        fs::write(bundle.dir.path().join(layer).join(format!("f{n}")), "").unwrap();
+    }
+    for name in ["upper", "work", "tree/sub"] {
+        fs::create_dir_all(bundle.dir.path().join(name)).unwrap();
+    }
+    let lower = layers.iter().map(|layer| host(layer)).collect::<Vec<_>>().join(":");
+    let mounts = json!([
+        {"destination": "/proc", "type": "proc", "source": "proc"},
+        {"destination": "/union", "type": "overlay", "source": "overlay", "options":
+            [format!("lowerdir={lower}"), format!("upperdir={}", host("upper")), format!("workdir={}", host("work"))]},
+        {"destination": "/up", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup", "ro"]},
+        {"destination": "/sticky", "type": "tmpfs", "source": "tmpfs", "options": ["size=4k,nr_inodes=10"]},
+        {"destination": "/tree", "type": "bind", "source": "tree", "options": ["rbind", "rro"]},
+        {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["ro", "mode=755"]},
+    ]);
+    fs::write(bundle.dir.path().join("config.json"), plain(mounts).to_string()).unwrap();
+    fs::create_dir_all(bundle.root("up/a/b")).unwrap();
+    fs::write(bundle.root("up/a/b/c"), "copied").unwrap();
+    symlink("a/b/c", bundle.root("up/link")).unwrap();
+    fs::create_dir(bundle.root("sticky")).unwrap();
+    fs::set_permissions(bundle.root("sticky"), fs::Permissions::from_mode(0o1777)).unwrap();
+    bundle.enter("file_systems", &["--pid"]);
+}
+
+fn file_systems(bundle: &Path) {
+    let sub = bundle.join("tree/sub");
+    assert!(Command::new("mount").args(["-t", "tmpfs", "x"]).arg(sub).status().unwrap().success());
+    jailed(bundle, &view()).unwrap();
+    assert!(Path::new("/union/f0").exists() && Path::new("/union/f11").exists());
+    fs::write("/union/new", "").unwrap();
+    assert_eq!(fs::read("/up/link").unwrap(), b"copied");
+    assert_eq!(errno(fs::write("/up/x", "")), libc::EROFS);
+    assert_eq!(fs::metadata("/sticky").unwrap().mode() & 0o7777, 0o1777);
+    assert_eq!(mount_of("/tree").0, "ro,relatime");
+    assert_eq!(mount_of("/tree/sub").0, "ro,relatime");
+    assert_eq!(errno(fs::write("/dev/x", "")), libc::EROFS);
+    fs::write("/dev/null", "x").unwrap();
+}
+
+/// Each with the words that its error must hold.
+fn hopeless() -> Vec<(&'static str, Value, &'static str)> {
+    let mount = |to: &str, kind: &str, options: Value| json!([{"destination": to, "type": kind, "source": "src", "options": options}]);
+    vec![
+        ("fake proc", mount("/proc", "tmpfs", json!([])), "only a procfs can be mounted on /proc"),
+        ("fake attr", mount("/proc/self", "tmpfs", json!([])), "inside /proc"),
+        ("dir as proc", mount("/proc", "bind", json!(["bind"])), "only a procfs can be mounted on /proc"),
+        ("linked proc", mount("/lproc", "proc", json!([])), "is a symbolic link, not an ordinary directory"),
+        ("linked sys", mount("/lsys", "sysfs", json!([])), "is a symbolic link, not an ordinary directory"),
+        ("the root", mount("/a/..", "tmpfs", json!([])), "cannot be the root itself"),
+        ("file in the way", mount("/file/x", "tmpfs", json!([])), "/file inside the root is a regular file"),
+        ("dir on file", mount("/file", "bind", json!(["bind"])), "not a directory"),
+        ("loop", mount("/loop1/x", "tmpfs", json!([])), "symbolic links"),
+        ("fifo", mount("/fifo", "tmpfs", json!([])), "is a FIFO"),
+        ("unknown", mount("/x", "nosuchfs", json!([])), "no file system \"nosuchfs\""),
+        ("bad option", mount("/x", "tmpfs", json!(["nosuch=1"])), "the kernel says"),
+        ("data on bind", mount("/x", "bind", json!(["bind", "mode=1"])), "filesystem-specific options"),
+        (
+            "absent",
+            json!([{"destination": "/x", "type": "bind", "source": "gone"}]),
+            "no such file or directory",
+        ),
+        (
+            "through a link into proc",
+            json!([{"destination": "/proc", "type": "proc", "source": "proc"},
+                {"destination": "/inproc/self", "type": "tmpfs", "source": "tmpfs"}]),
+            "lies in a procfs",
+        ),
+    ]
+}
+
+#[test]
+fn mounts_that_are_refused() {
+    let bundle = Bundle::new(&plain(json!([])));
+    fs::create_dir(bundle.dir.path().join("src")).unwrap();
+    fs::write(bundle.root("file"), "").unwrap();
+    symlink("/evil", bundle.root("lproc")).unwrap();
+    symlink("/etc/passwd", bundle.root("lsys")).unwrap();
+    symlink("loop2", bundle.root("loop1")).unwrap();
+    symlink("loop1", bundle.root("loop2")).unwrap();
+    symlink("/proc", bundle.root("inproc")).unwrap();
+    nix::unistd::mkfifo(&bundle.root("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    bundle.enter("refused", &["--pid"]);
+}
+
+fn refused(bundle: &Path) {
+    for (name, mounts, words) in hopeless() {
+        fs::write(bundle.join("config.json"), plain(mounts).to_string()).unwrap();
+        let plan = planned(bundle, &view());
+        let answer = plan.and_then(|plan| rootfs::populate(&plan, rootfs::open_host(&plan)?));
+        let said = answer.unwrap_err().to_string();
+        assert!(said.contains(words), "{name}: {said}");
+        assert!(said.contains("mounts["), "{name}: {said}");
+    }
+}
+
+/// T12, T13, T17, T39: an image full of links to places of the host, here to a directory beside the root.
+#[test]
+fn links_in_an_image_lead_nowhere() {
+    let bundle = Bundle::new(&plain(json!([])));
+    let host = bundle.dir.path().join("host");
+    fs::create_dir_all(host.join("dir")).unwrap();
+    for name in ["null", "file", "core"] {
+        fs::write(host.join(name), "untouched").unwrap();
+    }
+    symlink(host.join("dir"), bundle.root("work")).unwrap();
+    symlink("../../../../../..", bundle.root("up")).unwrap();
+    symlink(&host, bundle.root("mnt")).unwrap();
+    fs::write(bundle.root("secret"), "x").unwrap();
+    symlink("/up/up/secret", bundle.root("to-secret")).unwrap();
+    bundle.enter("planted_links", &[]);
+    for name in ["null", "file", "core"] {
+        assert_eq!(fs::read(host.join(name)).unwrap(), b"untouched");
+    }
+    let mut left: Vec<_> = fs::read_dir(&host).unwrap().map(|e| e.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["core", "dir", "file", "null"]);
+    assert_eq!(fs::read_dir(host.join("dir")).unwrap().count(), 0);
+    let stat = fs::metadata(host.join("file")).unwrap();
+    assert!(stat.is_file() && stat.uid() == 0);
+}
+
+fn planted_links(bundle: &Path) {
+    let host = bundle.join("host");
+    let dev = bundle.join("rootfs/dev");
+    let mut config = plain(json!([]));
+    config["linux"]["maskedPaths"] = json!(["/to-secret", "/up/up/etc/../secret2", "/mnt/file"]);
+    config["process"]["cwd"] = json!("/work/below/../here");
+    fs::write(bundle.join("config.json"), config.to_string()).unwrap();
+    let plan = planned(bundle, &view()).unwrap();
+    let populate = || rootfs::populate(&plan, rootfs::open_host(&plan)?);
+    // T17: /dev itself is a link out of the root.
+    fs::remove_dir(&dev).unwrap();
+    symlink(&host, &dev).unwrap();
+    let said = populate().unwrap_err().to_string();
+    assert!(said.contains("/dev in the root is a symbolic link, not an ordinary directory"), "{said}");
+    fs::remove_file(&dev).unwrap();
+    fs::create_dir(&dev).unwrap();
+    // T13: /dev/null is a link, a file, a FIFO.
+    for plant in 0..3 {
+        match plant {
+            0 => symlink(host.join("null"), dev.join("null")).unwrap(),
+            1 => fs::write(dev.join("null"), "").unwrap(),
+            _ => nix::unistd::mkfifo(&dev.join("null"), nix::sys::stat::Mode::S_IRWXU).unwrap(),
+        }
+        let said = populate().unwrap_err().to_string();
+        assert!(said.contains("/dev/null: there is a"), "{said}");
+        fs::remove_file(dev.join("null")).unwrap();
+    }
+    // T12: every other name.
+    for name in ["ptmx", "fd", "stdin", "core", "console"] {
+        symlink(host.join("core"), dev.join(name)).unwrap();
+    }
+    let jail = populate().unwrap();
+    jail.switch(&plan).unwrap();
+    let null = fs::File::open("/dev/null").unwrap();
+    let said = jail.bind_console(null.as_fd()).unwrap_err().to_string();
+    assert!(said.contains("console in the root is a symbolic link"), "{said}");
+    fs::remove_file("/dev/console").unwrap();
+    jail.bind_console(null.as_fd()).unwrap();
+    assert_eq!(fs::metadata("/dev/console").unwrap().rdev(), libc::makedev(1, 3));
+    jail.seal(&plan).unwrap();
+    assert_eq!(fs::read_link("/dev/ptmx").unwrap(), Path::new("pts/ptmx"));
+    // T39: reached through links inside the root, and covered there.
+    assert_eq!(fs::read("/secret").unwrap(), b"");
+    let inside = host.join("dir").join("here");
+    assert!(inside.is_dir(), "the working directory was made inside the root");
+}
+
+#[test]
+fn stdio_and_the_console() {
+    let bundle = Bundle::new(&plain(json!([
+        {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["mode=755"]},
+        {"destination": "/dev/pts", "type": "devpts", "source": "devpts", "options": ["newinstance", "ptmxmode=0666"]},
+    ])));
+    bundle.enter("stdio_and_console", &[]);
+}
+
+fn stdio_and_console(bundle: &Path) {
+    let plan = planned(bundle, &view()).unwrap();
+    let jail = rootfs::populate(&plan, rootfs::open_host(&plan).unwrap()).unwrap();
+    jail.switch(&plan).unwrap();
+    let master =
+        rustix::pty::openpt(rustix::pty::OpenptFlags::RDWR | rustix::pty::OpenptFlags::NOCTTY).unwrap();
+    let flags = rustix::pty::OpenptFlags::RDWR | rustix::pty::OpenptFlags::NOCTTY;
+    rustix::pty::unlockpt(&master).unwrap();
+    let slave = rustix::pty::ioctl_tiocgptpeer(&master, flags).unwrap();
+    jail.bind_console(slave.as_fd()).unwrap();
+    let console = fs::metadata("/dev/console").unwrap();
+    assert_eq!(libc::major(console.rdev()), 136);
+    let own = fs::metadata("/dev/null").unwrap();
+    let stdin = || rustix::fs::fstat(rustix::stdio::stdin()).unwrap();
+    assert_ne!(stdin().st_dev, own.dev());
+    jail.seal(&plan).unwrap();
+    assert_eq!((stdin().st_dev, stdin().st_ino), (own.dev(), own.ino()));
+    // stdout is the test's pipe and stays.
+    let stdout = rustix::fs::fstat(rustix::stdio::stdout()).unwrap();
+    assert_eq!(rustix::fs::FileType::from_raw_mode(stdout.st_mode), rustix::fs::FileType::Fifo);
+}
+
+#[test]
+fn without_pivot_root() {
+    let bundle = Bundle::new(&config(usual_mounts()));
+    fs::create_dir(bundle.root("secret")).unwrap();
+    fs::write(bundle.root("secret/a"), "x").unwrap();
+    bundle.enter("no_pivot", ALL);
+}
+
+fn no_pivot(bundle: &Path) {
+    jailed(bundle, &View { no_pivot: true, ..view() }).unwrap();
+    assert_eq!(mount_of("/").0, "ro,relatime");
+    assert_eq!(errno(fs::write("/x", "x")), libc::EROFS);
+    assert_eq!(fs::read_dir("/secret").unwrap().count(), 0);
+    assert_eq!(fs::read_dir("/..").unwrap().count(), fs::read_dir("/").unwrap().count());
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert_eq!(table.lines().filter(|l| l.contains(" - sysfs ")).count(), 1, "the host's is gone: {table}");
+}
+
+#[test]
+fn without_a_mount_namespace() {
+    let bundle = Bundle::new(&plain(json!([])));
+    bundle.enter("chroot_only", &[]);
+    assert!(bundle.root("dev/null").metadata().unwrap().file_type().is_char_device());
+}
+
+fn chroot_only(bundle: &Path) {
+    let view = View { mount_ns: MountNs::None, ..view() };
+    let before = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let host = fs::File::open("/proc/self/mountinfo").unwrap();
+    jailed(bundle, &view).unwrap();
+    let mut after = String::new();
+    std::io::Read::read_to_string(&mut { host }, &mut after).unwrap();
+    assert_eq!(before.lines().count(), after.lines().count().max(before.lines().count()));
+    assert!(!Path::new("/proc/self").exists());
+    assert!(Path::new("/bin").exists() && !Path::new("/usr").exists());
+}
+
+/// rshared: nothing of ours may reach the namespace that the root is shared with.
+#[test]
+fn a_shared_root_propagates_nothing() {
+    let mut config = config(usual_mounts());
+    config["linux"]["rootfsPropagation"] = json!("rshared");
+    let bundle = Bundle::new(&config);
+    fs::create_dir(bundle.root("secret")).unwrap();
+    bundle.enter("shared_root", &["--pid"]);
+}
+
+fn shared_root(bundle: &Path) {
+    let shared = Command::new("mount").args(["--make-rshared", "/"]).status().unwrap();
+    assert!(shared.success());
+    // Of this thread alone: the process's first thread stays outside and is what /proc/self shows.
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
+    let points = |table: &str| -> Vec<String> {
+        table.lines().map(|line| line.split(' ').nth(4).unwrap().to_string()).collect()
+    };
+    let outside = points(&fs::read_to_string("/proc/self/mountinfo").unwrap());
+    jailed(bundle, &view()).unwrap();
+    let inside = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
+    assert!(inside.lines().any(|line| line.contains(" / / ") || line.contains("/rootfs / ")), "{inside}");
+    assert!(inside.lines().all(|line| line.contains(" shared:")), "{inside}");
+    assert_eq!(outside, points(&fs::read_to_string("/proc/self/mountinfo").unwrap()));
+}
+
+#[test]
+fn configured_devices() {
+    let mut config = plain(json!([
+        {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["mode=755"]}]));
+    config["linux"]["devices"] = json!([
+        {"path": "/dev/null", "type": "c", "major": 1, "minor": 3, "fileMode": 0o20640, "uid": 7, "gid": 8},
+        {"path": "/dev/net/tun", "type": "c", "major": 10, "minor": 200},
+        {"path": "/etc/pipe", "type": "p", "fileMode": 0o600},
+        {"path": "/dev/loop", "type": "b", "major": 7, "minor": 0, "fileMode": 0o660, "gid": 6},
+        {"path": "/dev/ptmx", "type": "c", "major": 5, "minor": 2},
+    ]);
+    Bundle::new(&config).enter("devices", &[]);
+}
+
+fn devices(bundle: &Path) {
+    jailed(bundle, &view()).unwrap();
+    let null = fs::metadata("/dev/null").unwrap();
+    assert_eq!((null.uid(), null.gid(), null.mode() & 0o7777), (7, 8, 0o640));
+    assert_eq!(fs::metadata("/dev/net/tun").unwrap().rdev(), libc::makedev(10, 200));
+    assert_eq!(fs::metadata("/dev/net").unwrap().mode() & 0o7777, 0o755);
+    assert!(fs::metadata("/etc/pipe").unwrap().file_type().is_fifo());
+    let disk = fs::metadata("/dev/loop").unwrap();
+    assert!(disk.file_type().is_block_device());
+    assert_eq!((disk.gid(), disk.mode() & 0o7777), (6, 0o660));
+    assert_eq!(fs::read_link("/dev/ptmx").unwrap(), Path::new("pts/ptmx"));
+}
+
+#[test]
+fn cgroup2_is_mounted_whole() {
+    let bundle = Bundle::new(&plain(json!([
+        {"destination": "/cg", "type": "cgroup", "source": "cgroup", "options": ["ro", "nosuid"]}])));
+    bundle.enter("v2_cgroup", &["--cgroup"]);
+}
+
+fn v2_cgroup(bundle: &Path) {
+    jailed(bundle, &View { layout: Layout::V2, ..view() }).unwrap();
+    assert_eq!(mount_of("/cg"), ("ro,nosuid,relatime".into(), "cgroup2".into()));
+    assert!(Path::new("/cg/cgroup.procs").exists());
 }
 
 /// The development host's, or none where there are none.
