@@ -95,7 +95,7 @@ pub fn open_host(plan: &RootfsPlan) -> Result<HostFds> {
     }
     for (index, op, bind) in plan.opened_by_runtime() {
         let tree = Tree::of_path(&bind.source, bind.recursive).and_then(|mut tree| {
-            mount::change_attributes(&mut tree, op, bind)?;
+            mount::change_attributes(&mut tree, op, bind, mount::Changer::RuntimeForUserns)?;
             tree.into_detached()
         });
         match tree {

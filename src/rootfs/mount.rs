@@ -31,7 +31,7 @@ impl Filler {
             Err(e) if matches!(e.errno(), libc::EPERM | libc::EBUSY) => match &fs.fallback {
                 Some(Fallback::Bind(bind)) => {
                     let mut tree = Tree::of_path(&bind.source, bind.recursive)?;
-                    change_attributes(&mut tree, op, bind)?;
+                    change_attributes(&mut tree, op, bind, Changer::Init)?;
                     self.attach(op, tree, target.fd.as_fd())?
                 }
                 Some(Fallback::Empty) => self.attach(op, masks::empty(None)?, target.fd.as_fd())?,
@@ -104,7 +104,7 @@ impl Filler {
         }
         match Tree::of_path(&bind.source, bind.recursive) {
             Ok(mut tree) => {
-                change_attributes(&mut tree, op, bind)?;
+                change_attributes(&mut tree, op, bind, Changer::Init)?;
                 Ok(tree)
             }
             Err(e) if e.errno() == libc::EACCES => opened.map(Tree::detached).ok_or_else(|| wants(e)),
@@ -161,10 +161,22 @@ impl Filler {
     }
 }
 
+/// Who changes attributes, and with it whether the kernel itself keeps locked flags.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Changer {
+    Init,
+    /// Outside the user namespace nothing is locked: what the kernel would keep for init is kept by us.
+    RuntimeForUserns,
+}
+
 /// Gives a bound tree the attributes of its options before anybody sees it.
-pub(super) fn change_attributes(tree: &mut Tree, op: &MountOp, bind: &BindOp) -> Result<()> {
+pub(super) fn change_attributes(tree: &mut Tree, op: &MountOp, bind: &BindOp, who: Changer) -> Result<()> {
     if bind.set | bind.clear != 0 {
-        match tree.set_attr(bind.set, bind.clear) {
+        let answer = match who {
+            Changer::Init => tree.set_attr(bind.set, bind.clear),
+            Changer::RuntimeForUserns => Err(Error::sys("mount_setattr", libc::EPERM)),
+        };
+        match answer {
             Err(e) if e.errno() == libc::EPERM => keep_locked(tree, bind, e)?,
             answer => answer?,
         }

@@ -75,7 +75,7 @@ fn bind(own: &Hierarchy, options: &MountOptions, whole: bool) -> BindOp {
         clear,
         must_clear,
         idmap: None,
-        opener: if whole { Opener::InitElseRuntime } else { Opener::Init },
+        opener: Opener::Init,
     }
 }
 
