@@ -1,6 +1,8 @@
 //! Lookups in hostile trees: both ways of looking up (openat2 and stepping) against a model in memory, on
 //! random trees full of links. Needs no root.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::fd::AsFd;

@@ -2,7 +2,7 @@
 //! populate, switch and seal, and looks around. Needs root; without it each case says that it is skipped.
 //!
 //! A case runs in a child: this very binary with the ignored test `inside`, told by the environment which one.
-#![allow(unsafe_code)]
+#![allow(clippy::unwrap_used, unsafe_code)]
 
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
