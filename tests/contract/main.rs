@@ -4,8 +4,10 @@
 //! peer: a sentence is believed only after the incumbents have been asked. README.md tells the rest.
 #![allow(unsafe_code, clippy::unwrap_used, clippy::expect_used)]
 
+mod cgroup1;
 mod cli;
 mod harness;
+mod hooks;
 mod kill_delete;
 mod lifecycle;
 mod mounts;

@@ -76,6 +76,9 @@ fn default_devices_and_links_are_made() {
             ("stderr", "/proc/self/fd/2"),
             ("core", "/proc/kcore"),
         ] {
+            if !std::path::Path::new("/proc/kcore").exists() && link == "core" {
+                continue;
+            }
             assert_eq!(of(&r["probes"], &format!("readlink:~1dev~1{link}/target")), target, "{link}");
         }
         let ptmx = of(&r["probes"], "readlink:~1dev~1ptmx/target").as_str().unwrap();
@@ -231,7 +234,7 @@ fn read_only_paths_are_read_only() {
 
 #[test]
 fn read_only_paths_keep_other_flags() {
-    contract!(Root).run(|t| {
+    contract!(Root).differs("crun", "loses them").run(|t| {
         let b = t.bundle();
         b.mount(json!({ "destination": "/mnt", "type": "tmpfs", "source": "t", "options": ["nosuid", "nodev", "noexec"] }));
         b.set("linux/readonlyPaths", json!(["/mnt"]));
@@ -246,34 +249,26 @@ fn read_only_paths_keep_other_flags() {
 
 #[test]
 fn root_propagation_is_set() {
-    contract!(Root).run(|t| {
-        let b = t.bundle();
-        for (kind, mark) in [
-            ("shared", "shared:"),
-            ("rshared", "shared:"),
-            ("slave", "master:"),
-            ("rslave", "master:"),
-            ("private", ""),
-            ("rprivate", ""),
-            ("unbindable", "unbindable"),
-            ("runbindable", "unbindable"),
-        ] {
-            b.set("linux/rootfsPropagation", json!(kind));
-            let r = t.report(&b, &[]);
-            let line =
-                r["mountinfo"].as_array().unwrap().iter().find(|l| l.as_str().unwrap().contains(" / / "));
-            let line = line.or_else(|| {
-                let all = r["mountinfo"].as_array().unwrap();
-                all.iter().find(|l| l.as_str().unwrap().split(' ').nth(4) == Some("/"))
-            });
-            let line = line.unwrap().as_str().unwrap();
-            let fields = line.split(" - ").next().unwrap();
-            assert!(fields.contains(mark), "{kind}: {line}");
-            if mark.is_empty() {
-                assert!(!fields.contains("shared:") && !fields.contains("master:"), "{kind}: {line}");
+    contract!(Root)
+        .differs("runc", "1.1.5 sets it before pivot_root only, on what becomes the old root")
+        .run(|t| {
+            let b = t.bundle();
+            for kind in
+                ["shared", "slave", "private", "unbindable", "rshared", "rslave", "rprivate", "runbindable"]
+            {
+                b.set("linux/rootfsPropagation", json!(kind));
+                let r = t.report(&b, &[]);
+                let lines = r["mountinfo"].as_array().unwrap();
+                let line =
+                    lines.iter().map(|l| l.as_str().unwrap()).find(|l| l.split(' ').nth(4) == Some("/"));
+                let (fields, _) = line.unwrap().split_once(" - ").unwrap();
+                assert_eq!(fields.contains("shared:"), kind.ends_with("shared"), "{kind}: {fields}");
+                assert_eq!(fields.contains("unbindable"), kind.ends_with("unbindable"), "{kind}: {fields}");
+                if kind.ends_with("private") {
+                    assert!(!fields.contains("master:"), "{kind}: {fields}");
+                }
             }
-        }
-    });
+        });
 }
 
 #[test]
@@ -290,16 +285,18 @@ fn no_pivot_gives_the_same_view() {
 /// With no mount namespace of its own the container is a chroot jail: nothing may be mounted for it.
 #[test]
 fn without_mount_namespace_it_is_a_chroot() {
-    contract!(Root).differs("crun", "1.8.1 wants a mount namespace").run(|t| {
-        let b = t.bundle();
-        b.edit(|c| without_namespace(c, "mount")).set("mounts", json!([]));
-        let before = crate::harness::leftovers::mountinfo();
-        let r = t.report(&b, &["ls:/", "chdir:/.."]);
-        let names = of(&r["probes"], "ls:~1/names").to_string();
-        assert!(names.contains("guest"), "{names}");
-        assert_eq!(r["cwd"], "/");
-        assert_eq!(crate::harness::leftovers::mountinfo(), before, "the host's mounts are untouched");
-    });
+    contract!(Root)
+        .differs("runc", "1.1.5 binds the rootfs in the caller's namespace, and fails without /proc")
+        .run(|t| {
+            let b = t.bundle();
+            b.edit(|c| without_namespace(c, "mount")).set("mounts", json!([]));
+            let before = crate::harness::leftovers::mountinfo();
+            let r = t.report(&b, &["ls:/", "chdir:/.."]);
+            let names = of(&r["probes"], "ls:~1/names").to_string();
+            assert!(names.contains("guest"), "{names}");
+            assert_eq!(r["cwd"], "/");
+            assert_eq!(crate::harness::leftovers::mountinfo(), before, "the host's mounts are untouched");
+        });
 }
 
 #[test]
@@ -324,20 +321,6 @@ fn without_mount_namespace_mounts_are_refused() {
                 t.nothing_left(&b.id);
             }
         });
-}
-
-#[test]
-fn a_joined_mount_namespace_is_used() {
-    contract!(Root).differs("runc", "sets up its root in it").wavers("crun", "not looked into").run(|t| {
-        let first = t.running();
-        let pid = t.pid(&first.id);
-        let b = t.bundle();
-        b.edit(|c| crate::harness::namespaced(c, "mount", Some(&format!("/proc/{pid}/ns/mnt"))));
-        b.set("mounts", json!([])).set("root/path", json!(first.rootfs()));
-        b.args(&["/bin/true"]);
-        t.create(&b);
-        assert_eq!(t.status(&first.id), "running");
-    });
 }
 
 #[test]

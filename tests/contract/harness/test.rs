@@ -207,6 +207,7 @@ impl Test {
     pub fn finish(&self) -> Vec<String> {
         let mut left = Vec::new();
         for id in self.ids.borrow().iter().filter(|id| self.root.join(id).exists()) {
+            leftovers::reap();
             let out = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                 self.rt(&["delete", "--force", id])
             }));
