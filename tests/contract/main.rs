@@ -4,16 +4,20 @@
 //! peer: a sentence is believed only after the incumbents have been asked. README.md tells the rest.
 #![allow(unsafe_code, clippy::unwrap_used, clippy::expect_used)]
 
+mod attacks;
+mod bad_config;
 mod cgroup1;
 mod cli;
 mod harness;
 mod hooks;
 mod kill_delete;
+mod leaks;
 mod lifecycle;
 mod mounts;
 mod namespaces;
 mod process;
 mod rootfs;
 mod run;
+mod seccomp;
 mod state_cmd;
 mod stdio;
