@@ -134,9 +134,10 @@ def main():
     parser.add_argument("--no-limits", dest="limits", action="store_false")
     parser.add_argument("--user", type=int, default=0)
     parser.add_argument("--caps", choices=["few", "docker", "none"])
+    parser.add_argument("--env", metavar="NAME=VALUE", action="append", default=[])
     parser.add_argument("--terminal", action="store_true")
     parser.add_argument("--writable", action="store_true", help="a root file system that can be written")
-    parser.add_argument("--hook", nargs="+", metavar="WORD", action="append", default=[], help="a prestart hook")
+    parser.add_argument("--hook", metavar="COMMAND", help="a prestart hook, run by /bin/sh")
     parser.add_argument("rootfs")
     parser.add_argument("args", nargs="+")
     options = parser.parse_args()
@@ -144,6 +145,7 @@ def main():
     config["root"]["path"] = options.rootfs
     process = config["process"]
     process.update(args=options.args, terminal=options.terminal, user={"uid": options.user, "gid": options.user})
+    process["env"] += options.env
     if options.caps:
         process["capabilities"] = caps({"few": FEW, "docker": DOCKERS, "none": ""}[options.caps])
     if options.user:
@@ -151,7 +153,7 @@ def main():
     if options.writable:
         config["root"]["readonly"] = False
     if options.hook:
-        config["hooks"] = {"prestart": [{"path": words[0], "args": words} for words in options.hook]}
+        config["hooks"] = {"prestart": [{"path": "/bin/sh", "args": ["sh", "-c", options.hook]}]}
     print(json.dumps(config, indent=2))
 
 

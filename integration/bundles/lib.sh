@@ -1,0 +1,99 @@
+# Sourced by run.sh and the cases: TAP lines, and containers that cannot stay behind.
+passed=0 failed=0 skipped=0
+
+ok() { passed=$((passed + 1)); echo "ok - $*"; }
+# known NAME: this runtime is known to fail there.
+known() { case "$(basename "$RUNTIME"): $1" in 'crun: debian: uid '*' sees the size of the terminal') return 0 ;; *) return 1 ;; esac; }
+
+not_ok() {
+    if known "$1"; then
+        skip "$1" "a known fault of this runtime"
+        return
+    fi
+    failed=$((failed + 1))
+    echo "not ok - $1"
+    [ $# -lt 2 ] || printf '%s\n' "$2" | tail -n 20 | sed 's/^/#   /'
+}
+skip() { skipped=$((skipped + 1)); echo "ok - $1 # SKIP $2"; }
+
+# same NAME WANTED GOT
+same() {
+    if [ "$2" = "$3" ]; then ok "$1"; else not_ok "$1" "wanted: $2
+got: $3"; fi
+}
+
+# has NAME PATTERN TEXT: the text has a line that matches the extended regular expression.
+has() {
+    if grep -qE -- "$2" <<<"$3"; then ok "$1"; else not_ok "$1" "no line matches $2 in:
+$3"; fi
+}
+
+# lacks NAME PATTERN TEXT
+lacks() {
+    if grep -qE -- "$2" <<<"$3"; then not_ok "$1" "$3"; else ok "$1"; fi
+}
+
+count=0
+# next_id: a new container id in $id
+next_id() {
+    count=$((count + 1))
+    id=bundles-$$-$count
+    ids+=("$id")
+}
+
+rt() { timeout -k 5 60 "$RUNTIME" --root "$work/state" "$@"; }
+
+# run BUNDLE: run it in the foreground; $output and $status say what came of it.
+run() {
+    next_id
+    status=0
+    output=$(rt run --bundle "$1" "$id" 2>&1 </dev/null) || status=$?
+}
+
+# create BUNDLE [OPTION...]: its output goes to $work/out, which the container's program keeps; a pipe would never end.
+create() {
+    local bundle=$1
+    shift
+    next_id
+    status=0
+    rt create --bundle "$bundle" "$@" "$id" >"$work/out" 2>&1 </dev/null || status=$?
+}
+
+# run_pty BUNDLE [STEP...]: the same on a terminal of 33 lines and 111 columns.
+run_pty() {
+    local bundle=$1
+    shift
+    next_id
+    status=0
+    output=$("$here/terminal.py" --size 33x111 "$@" -- "$RUNTIME" --root "$work/state" run --bundle "$bundle" "$id" 2>&1 </dev/null |
+        tr -d '\r'; exit "${PIPESTATUS[0]}") || status=$?
+}
+
+# wait_status ID STATUS: within 5 s
+wait_status() {
+    for _ in $(seq 100); do
+        rt state "$1" 2>/dev/null | grep -q "\"$2\"" && return 0
+        sleep 0.05
+    done
+    return 1
+}
+
+mkconfig() { "$top/hack/mkconfig.py" "$@"; }
+
+# bundle NAME [mkconfig options] ROOTFS -- ARG...: makes $work/NAME/config.json
+bundle() {
+    local name=$1
+    shift
+    mkdir -p "$work/$name"
+    mkconfig "$@" >"$work/$name/config.json"
+}
+
+# Directories of our containers in any cgroup hierarchy.
+left_cgroups() { find /sys/fs/cgroup \( -fstype cgroup -o -fstype cgroup2 \) -type d -name "*bundles-$$-*" 2>/dev/null; }
+
+clean() {
+    for id in "${ids[@]}"; do
+        rt delete --force "$id" >/dev/null 2>&1
+    done
+    rm -rf "$work"
+}
