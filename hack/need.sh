@@ -9,6 +9,7 @@ present() {
     busybox-static) busybox true && ! ldd "$(command -v busybox)" ;;
     libc6-dev) test -e /usr/include/stdio.h ;;
     libseccomp-dev) test -e /usr/include/seccomp.h ;;
+    musl-tools) command -v musl-gcc ;;
     util-linux) command -v unshare nsenter ;;
     *) command -v "$1" ;;
     esac >/dev/null 2>&1
