@@ -16,11 +16,22 @@ fn main() {
     let elf = out.join("last_stage.elf");
     let script = Path::new(SOURCES).join("program.ld");
     let status = Command::new(variable("RUSTC"))
-        .args(["--edition=2024", "--crate-type=bin", "--crate-name=last_stage", "--target", &variable("TARGET")])
+        .args([
+            "--edition=2024",
+            "--crate-type=bin",
+            "--crate-name=last_stage",
+            "--target",
+            &variable("TARGET"),
+        ])
         .args(["-Copt-level=s", "-Cpanic=abort", "-Crelocation-model=static", "-Cstrip=symbols"])
         .args(["-Cdebuginfo=0", "-Coverflow-checks=off", "-Clto=fat", "-Ccodegen-units=1"])
         .args(["-Ctarget-feature=+crt-static"])
-        .args(["-Clink-arg=-nostartfiles", "-Clink-arg=-nostdlib", "-Clink-arg=-static", "-Clink-arg=-no-pie"])
+        .args([
+            "-Clink-arg=-nostartfiles",
+            "-Clink-arg=-nostdlib",
+            "-Clink-arg=-static",
+            "-Clink-arg=-no-pie",
+        ])
         .arg(format!("-Clink-arg=-Wl,-T,{}", script.display()))
         .args(["-Clink-arg=-Wl,--build-id=none", "-Clink-arg=-Wl,-z,noexecstack", "-o"])
         .arg(&elf)

@@ -166,9 +166,8 @@ mod tests {
 
     #[test]
     fn what_containerd_and_conmon_write() {
-        let (global, request) = parsed(
-            "--root /r/ns --log /b/log.json --log-format json --systemd-cgroup create --bundle /b ID",
-        );
+        let (global, request) =
+            parsed("--root /r/ns --log /b/log.json --log-format json --systemd-cgroup create --bundle /b ID");
         assert_eq!(global.root.as_deref(), Some(std::path::Path::new("/r/ns")));
         assert_eq!((global.format, global.driver), (Format::Json, Driver::Systemd));
         let args = ["--bundle", "/b", "ID"].map(OsString::from).to_vec();

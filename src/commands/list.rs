@@ -28,9 +28,10 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
     let Some(root) = context.root()? else {
         // Nobody has made a container yet; a root that was asked for by name must exist.
         return match &context.global.root {
-            Some(path) => {
-                Err(Error::sys("open", libc::ENOENT).at(path.display().to_string()).doing("open the state root").into())
-            }
+            Some(path) => Err(Error::sys("open", libc::ENOENT)
+                .at(path.display().to_string())
+                .doing("open the state root")
+                .into()),
             None if args.format == Format::Json && !args.quiet => print("[]\n"),
             None if args.quiet => Ok(0),
             None => print(&table(&[])),
@@ -68,7 +69,14 @@ fn table(documents: &[Document]) -> String {
     let mut rows = vec![header];
     rows.extend(documents.iter().map(|d| {
         let bundle = d.bundle.display().to_string();
-        [d.id.to_owned(), d.pid.to_string(), d.status.to_owned(), bundle, d.created.to_owned(), d.owner.clone()]
+        [
+            d.id.to_owned(),
+            d.pid.to_string(),
+            d.status.to_owned(),
+            bundle,
+            d.created.to_owned(),
+            d.owner.clone(),
+        ]
     }));
     let width = |column: usize| {
         let longest = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();

@@ -19,10 +19,12 @@ pub struct Args {
 
 pub fn run(_: &Context, args: &Args) -> Outcome {
     let path = args.bundle.join("config.json");
-    let ids = args
-        .rootless
-        .then(|| (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()));
-    let text = crate::spec::template::document(ids, std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists())?;
+    let ids =
+        args.rootless.then(|| (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()));
+    let text = crate::spec::template::document(
+        ids,
+        std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists(),
+    )?;
     let file = std::fs::OpenOptions::new().write(true).create_new(true).open(&path);
     let mut file = match file {
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {

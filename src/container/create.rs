@@ -16,11 +16,12 @@ use crate::plan::CreatePlan;
 use crate::plan::namespaces::{NsKind, Tree};
 use crate::process::notify;
 use crate::rootfs;
+use crate::security::labels::{ExecLabels, exec_labels};
 use crate::state::{Entry, Identity, Record, Root, VERSION, store};
 use crate::sys::clone::{Child, Clone, clone3};
+use crate::sys::ns;
 use crate::sys::process::{Ended, ended_within, kill_child, pidfd_inode, set_dumpable, wait};
 use crate::sys::socket::{connect_unix_stream, seqpacket_pair};
-use crate::sys::ns;
 use rustix::fs::{Mode, OFlags};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -48,9 +49,14 @@ pub struct Created {
 
 /// Creates the container. The entry comes back locked.
 pub fn create(root: &Root, request: &Request) -> Result<Created> {
+    // A label that this host cannot give is refused before anything is made (T40).
+    let labels = match &request.plan.process {
+        Some(process) => exec_labels(process)?,
+        None => ExecLabels::default(),
+    };
     let entry = root.claim(&request.plan.id)?;
     let mut attempt = Attempt { record: intent(request.plan)?, init: None, warnings: Vec::new() };
-    match attempt.run(&entry, request) {
+    match attempt.run(&entry, request, &labels) {
         Ok((init, console)) => {
             let Attempt { record, warnings, .. } = attempt;
             Ok(Created { entry, record, init, console, warnings })
@@ -91,7 +97,12 @@ struct Attempt {
 }
 
 impl Attempt {
-    fn run(&mut self, entry: &Entry, request: &Request) -> Result<(Child, Option<OwnedFd>)> {
+    fn run(
+        &mut self,
+        entry: &Entry,
+        request: &Request,
+        labels: &ExecLabels,
+    ) -> Result<(Child, Option<OwnedFd>)> {
         let plan = request.plan;
         // P1: intent before the first effect.
         entry.save(&self.record)?;
@@ -123,6 +134,7 @@ impl Attempt {
             fifo: fifo.as_fd(),
             page: page.as_fd(),
             entry,
+            labels,
         };
 
         // P3: the first child.
@@ -325,11 +337,13 @@ impl Attempt {
         }
         let at = before.map_or("at the start gate".to_owned(), |kind| format!("before {kind:?}"));
         match ended {
-            Some(Ended::Killed(libc::SIGSYS)) => {
-                Error::new(format!("init was killed by the seccomp filter {at}")).at("linux.seccomp").hint(
-                    "the profile forbids a system call that entering the container needs (read, close, execve)",
-                )
-            }
+            Some(Ended::Killed(libc::SIGSYS)) => Error::new(format!(
+                "init was killed by the seccomp filter {at}"
+            ))
+            .at("linux.seccomp")
+            .hint(
+                "the profile forbids a system call that entering the container needs (read, close, execve)",
+            ),
             Some(Ended::Killed(signal)) => Error::new(format!("init was killed by signal {signal} {at}")),
             Some(Ended::Exited(code)) => Error::new(format!("init exited with status {code} {at}")),
             None => Error::new(format!("init died {at}")),
@@ -397,14 +411,16 @@ fn open_joins(plan: &CreatePlan) -> Result<Vec<Joined>> {
     let mut joins = Vec::with_capacity(plan.namespaces.join.len());
     for join in &plan.namespaces.join {
         let shown = || format!("{} = {:?}", join.field, join.path);
-        let fd = rustix::fs::open(&join.path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())
-            .call("open")
-            .at_with(shown)
-            .doing("open a namespace")?;
+        let fd =
+            rustix::fs::open(&join.path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())
+                .call("open")
+                .at_with(shown)
+                .doing("open a namespace")?;
         match ns::kind(fd.as_fd()).map(NsKind::of_flag) {
             Some(Some(kind)) if kind == join.kind => {}
             Some(Some(kind)) => {
-                let text = format!("is a {} namespace, not a {} one", kind.proc_name(), join.kind.proc_name());
+                let text =
+                    format!("is a {} namespace, not a {} one", kind.proc_name(), join.kind.proc_name());
                 return Err(Error::new(text).at(shown()).doing("open a namespace"));
             }
             _ => return Err(Error::new("is no namespace").at(shown()).doing("open a namespace")),
@@ -415,7 +431,9 @@ fn open_joins(plan: &CreatePlan) -> Result<Vec<Joined>> {
 }
 
 fn open_namespace(path: &str) -> Result<OwnedFd> {
-    rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).call("open").at_with(|| path.to_owned())
+    rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .call("open")
+        .at_with(|| path.to_owned())
 }
 
 fn connect_console(path: &Path) -> Result<OwnedFd> {

@@ -64,7 +64,9 @@ fn kill_all(record: &Record) -> Result<()> {
             Err(e) => return Err(e).doing("kill the container's init"),
         }
         if !ended_within(pidfd.as_fd(), PATIENCE_MS) {
-            return Err(Error::new("container init still running").hint("a process in state D cannot be killed"));
+            return Err(
+                Error::new("container init still running").hint("a process in state D cannot be killed")
+            );
         }
     }
     Ok(())

@@ -73,17 +73,16 @@ fn outcome(hook: &HookPlan, outcome: Outcome) -> Result<()> {
     let phrase = format!("run hook {}", hook.path);
     match outcome {
         Outcome::Ended(Ended::Exited(0), _) => Ok(()),
-        Outcome::Ended(ended, text) => Err(Error::new(ended_text(ended, &text)).at(hook.field.clone()))
-            .map_err(|e| e.doing(phrase)),
+        Outcome::Ended(ended, text) => {
+            Err(Error::new(ended_text(ended, &text)).at(hook.field.clone())).map_err(|e| e.doing(phrase))
+        }
         Outcome::TimedOut => {
             let seconds = hook.timeout.unwrap_or_default();
             Err(Error::new(format!("did not end within {seconds} s and was killed"))
                 .at(hook.field.clone())
                 .doing(phrase))
         }
-        Outcome::NotStarted(errno) => {
-            Err(Error::sys("execve", errno).at(hook.field.clone()).doing(phrase))
-        }
+        Outcome::NotStarted(errno) => Err(Error::sys("execve", errno).at(hook.field.clone()).doing(phrase)),
     }
 }
 

@@ -15,12 +15,16 @@ use crate::host;
 use crate::plan::CreatePlan;
 use crate::plan::namespaces::NsKind;
 use crate::process::{home, scheduling, stdio};
-use crate::sys::path::Last;
 use crate::rootfs::{self, HostFds, Jail};
-use crate::security::{keyring, labels};
+use crate::security::keyring;
+use crate::security::labels::{ExecLabels, set_key_label};
 use crate::state::Entry;
 use crate::sys::last_stage::{self, layout};
-use crate::sys::process::{close_inherited, exit_now, keep_on_exec, reset_signals, set_dumpable, set_name, setsid};
+use crate::sys::path::Last;
+use crate::sys::process::{
+    close_inherited, exit_now, keep_on_exec, reset_signals, set_dumpable, set_name, setsid,
+};
+use crate::sys::procfs::Proc;
 use crate::sys::{net, ns};
 use rustix::fs::{MemfdFlags, OFlags};
 use std::convert::Infallible;
@@ -38,6 +42,7 @@ pub struct Inherited<'a> {
     pub fifo: BorrowedFd<'a>,
     pub page: BorrowedFd<'a>,
     pub entry: &'a Entry,
+    pub labels: &'a ExecLabels,
 }
 
 /// Who cloned init: the intermediate has already joined and entered the cgroup.
@@ -88,10 +93,6 @@ fn steps(inherited: &Inherited, born: Born, host: HostFds) -> Result<Infallible,
     }
 
     // N3: mounts, devices, links, below the new root.
-    let labels = match &plan.process {
-        Some(process) => labels::exec_labels(process).map_err(at(Step::N3))?,
-        None => labels::ExecLabels::default(),
-    };
     let jail = rootfs::populate(&plan.rootfs, host).map_err(at(Step::N3))?;
     channel.tell(Kind::MountsReady).map_err(at(Step::N3))?;
     channel.await_or_die(Kind::HooksDone);
@@ -113,7 +114,7 @@ fn steps(inherited: &Inherited, born: Born, host: HostFds) -> Result<Infallible,
 
     // N6: the process itself, as far as it needs no identity; then the last stage is made ready.
     let env = settle_process(plan, &jail).map_err(at(Step::N6))?;
-    let (label, label_fd) = exec_label(labels, &jail).map_err(at(Step::N6))?;
+    let (label, label_fd) = exec_label(inherited.labels, &jail).map_err(at(Step::N6))?;
     let hook_stdin = hook_stdin(plan).map_err(at(Step::N6))?;
     let fds = StageFds {
         channel: channel.0.as_raw_fd(),
@@ -127,7 +128,7 @@ fn steps(inherited: &Inherited, born: Born, host: HostFds) -> Result<Infallible,
         env: &env,
         seccomp: plan.seccomp.as_ref(),
         hooks: &plan.hooks.start_container,
-        label: label.as_deref(),
+        label,
         last_cap: plan.last_cap,
         fds,
     };
@@ -140,7 +141,13 @@ fn steps(inherited: &Inherited, born: Born, host: HostFds) -> Result<Infallible,
         last_stage::enter_forked(|base| last::lay_out(&stage, base));
     };
     let first_closed = plan.process.as_ref().map_or(3, |process| process.fds.first_closed());
-    for fd in (3..first_closed).map(|number| number as i32).chain([fds.channel, fds.start, fds.page, fds.label, fds.hook_stdin]) {
+    for fd in (0..first_closed).map(|number| number as i32).chain([
+        fds.channel,
+        fds.start,
+        fds.page,
+        fds.label,
+        fds.hook_stdin,
+    ]) {
         keep_on_exec(fd).map_err(at(Step::N7))?;
     }
     Err((Step::N7, last_stage::enter(image.as_fd())))
@@ -160,9 +167,16 @@ fn join_keyring(inherited: &Inherited) -> Result<()> {
     let Some(plan) = inherited.plan.process.as_ref().and_then(|process| process.keyring.as_ref()) else {
         return Ok(());
     };
+    if let Some(label) = &plan.label {
+        let proc = Proc::open()?;
+        let attr = proc.open_file("self/attr", OFlags::PATH | OFlags::DIRECTORY)?;
+        set_key_label(attr.as_fd(), label)?;
+    }
     if keyring::join(plan)? == keyring::Joined::Unsupported {
-        let message =
-            Message { text: "no session keyring: the kernel has no keys".into(), ..Message::new(Kind::Warning) };
+        let message = Message {
+            text: "no session keyring: the kernel has no keys".into(),
+            ..Message::new(Kind::Warning)
+        };
         inherited.channel.send(&message, &[])?;
     }
     Ok(())
@@ -222,8 +236,8 @@ fn home(jail: &Jail, uid: u32) -> String {
 }
 
 /// The label and the attribute file that takes it, opened through a procfs that the container cannot touch.
-fn exec_label(labels: labels::ExecLabels, jail: &Jail) -> Result<(Option<Vec<u8>>, Option<OwnedFd>)> {
-    let (label, file) = match (labels.apparmor, labels.selinux) {
+fn exec_label<'a>(labels: &'a ExecLabels, jail: &Jail) -> Result<(Option<&'a [u8]>, Option<OwnedFd>)> {
+    let (label, file) = match (&labels.apparmor, &labels.selinux) {
         (Some(label), _) => (label, "self/attr/apparmor/exec"),
         (None, Some(label)) => (label, "self/attr/exec"),
         (None, None) => return Ok((None, None)),

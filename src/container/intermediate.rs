@@ -10,8 +10,8 @@ use crate::error::{Call, Doing, Error, Result};
 use crate::plan::namespaces::{NsKind, TimeOffset};
 use crate::rootfs::HostFds;
 use crate::sys::clone::{Clone, clone3};
-use crate::sys::process::{become_ids, close_inherited, exit_now, set_dumpable, set_name};
 use crate::sys::ns;
+use crate::sys::process::{become_ids, close_inherited, exit_now, set_dumpable, set_name};
 use std::convert::Infallible;
 use std::os::fd::AsFd;
 

@@ -173,7 +173,9 @@ pub fn failure(op: u32, errno: i32, detail: i32, process: Option<&ProcessPlan>) 
         Some(Op::Uid) => sys("setresuid", "set the user id", "process.user.uid"),
         Some(Op::Gid) => sys("setresgid", "set the group id", "process.user.gid"),
         Some(Op::Groups) => sys("setgroups", "set the supplementary groups", "process.user.additionalGids"),
-        Some(Op::Bounding) => sys("prctl(PR_CAPBSET_DROP)", "drop a capability", "process.capabilities.bounding"),
+        Some(Op::Bounding) => {
+            sys("prctl(PR_CAPBSET_DROP)", "drop a capability", "process.capabilities.bounding")
+        }
         Some(Op::Capabilities) => sys("capset", "set the capabilities", "process.capabilities"),
         Some(Op::NoNewPrivs) => sys("prctl", "set no_new_privs", "process.noNewPrivileges"),
         Some(Op::Cwd) => sys("chdir", "enter the working directory", "process.cwd"),

@@ -49,5 +49,7 @@ pub fn hand_over(plan: &CreatePlan, record: &Record, init: &Child, number: i32) 
         let socket = connect_unix_stream(listener.path.as_ref())?;
         send_with_fds(&socket, &json, &[fd.as_fd()])
     };
-    send().at_with(|| format!("linux.seccomp.listenerPath {}", listener.path)).doing("hand over the seccomp listener")
+    send()
+        .at_with(|| format!("linux.seccomp.listenerPath {}", listener.path))
+        .doing("hand over the seccomp listener")
 }

@@ -75,8 +75,20 @@ impl Kind {
             Ready, Release, Taken, Warning,
         };
         [
-            MapIds, IdsMapped, InitPid, Proceed, MountsReady, HooksDone, Console, Ready, Release, Failed,
-            Listener, Taken, Ambient, Warning,
+            MapIds,
+            IdsMapped,
+            InitPid,
+            Proceed,
+            MountsReady,
+            HooksDone,
+            Console,
+            Ready,
+            Release,
+            Failed,
+            Listener,
+            Taken,
+            Ambient,
+            Warning,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == code)

@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn a_hostile_name_does_not_shift_the_fields() {
-        let line = "12 (a) R 1 2) S 1 2 3 4 5 4194560 7 8 9 10 11 12 13 14 15 16 17 18 19 777 21 22";
+        let line = "12 (a) R 1 2) S 1 2 3 4 5 4194560 7 8 9 10 11 12 13 14 15 16 17 18 777 20 21 22";
         let stat = parse(line).unwrap();
         assert_eq!((stat.state, stat.flags, stat.start_time), ('S', 4194560, 777));
     }

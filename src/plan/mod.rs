@@ -106,10 +106,12 @@ pub fn create(bundle: &Bundle, options: &Options, facts: &HostFacts) -> Result<C
         no_new_keyring: options.no_new_keyring,
         userns,
         setgroups_denied: ids.as_ref().is_some_and(|ids| ids.deny_setgroups),
-        grantable: if userns { u64::MAX } else { facts.grantable },
+        // The root of a user namespace holds all that the kernel knows.
+        grantable: if userns { all_capabilities(facts) } else { facts.grantable },
     };
     let process = process::plan(spec, &bundle.mended.scheduler_flags, &process_options, &mut warnings)?;
-    let rootfs = rootfs::plan(bundle, &view(bundle, options, facts, &namespaces, &cgroup, rootless), &mut warnings)?;
+    let rootfs =
+        rootfs::plan(bundle, &view(bundle, options, facts, &namespaces, &cgroup, rootless), &mut warnings)?;
     let seccomp = match linux.and_then(|l| l.seccomp().as_ref()) {
         Some(profile) => seccomp::plan(profile, seccomp::NATIVE, &mut warnings)?,
         None => None,
@@ -136,6 +138,10 @@ pub fn create(bundle: &Bundle, options: &Options, facts: &HostFacts) -> Result<C
         last_cap: facts.last_cap,
         warnings,
     })
+}
+
+fn all_capabilities(facts: &HostFacts) -> u64 {
+    u64::MAX >> (63 - facts.last_cap.min(63))
 }
 
 /// Mappings of a new user namespace; those of a joined one are only checked by the validator.

@@ -71,8 +71,12 @@ impl Root {
             Ok(()) => {}
             Err(Errno::EXIST) => return Err(Error::new("container with given ID already exists")),
             Err(e) => {
-                return Err(Error::sys("mkdir", e.raw_os_error()).at(self.path.join(id).display().to_string()))
-                    .doing("make the state directory");
+                return Err(Error::sys("mkdir", e.raw_os_error()).at(self
+                    .path
+                    .join(id)
+                    .display()
+                    .to_string()))
+                .doing("make the state directory");
             }
         }
         let entry = self.entry(id)?;
@@ -126,7 +130,9 @@ impl Root {
         remove_contents(&dir)?;
         match rustix::fs::unlinkat(&self.dir, name, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(e) => Err(Error::sys("rmdir", e.raw_os_error()).at(self.path.join(name).display().to_string())),
+            Err(e) => {
+                Err(Error::sys("rmdir", e.raw_os_error()).at(self.path.join(name).display().to_string()))
+            }
         }
     }
 }
@@ -150,7 +156,9 @@ fn remove_contents(dir: &OwnedFd) -> Result<()> {
         }
         match rustix::fs::unlinkat(dir, name, flags) {
             Ok(()) | Err(Errno::NOENT) => {}
-            Err(e) => return Err(Error::sys("unlink", e.raw_os_error()).at(name.to_string_lossy().into_owned())),
+            Err(e) => {
+                return Err(Error::sys("unlink", e.raw_os_error()).at(name.to_string_lossy().into_owned()));
+            }
         }
     }
     Ok(())
@@ -232,7 +240,13 @@ impl Entry {
         let file = match rustix::fs::openat(&self.dir, name, flags, Mode::empty()) {
             Ok(file) => file,
             Err(Errno::NOENT) => return Ok(None),
-            Err(e) => return Err(Error::sys("open", e.raw_os_error()).at(self.path.join(name).display().to_string())),
+            Err(e) => {
+                return Err(Error::sys("open", e.raw_os_error()).at(self
+                    .path
+                    .join(name)
+                    .display()
+                    .to_string()));
+            }
         };
         let mut bytes = vec![0; 8192];
         let mut length = 0;
@@ -256,7 +270,8 @@ impl Entry {
             .at(START_FIFO)?;
         let rw = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         // O_RDWR: a reader alone would see end-of-file at once, and it keeps the open from blocking.
-        let fifo = rustix::fs::openat(&self.dir, START_FIFO, rw, Mode::empty()).call("open").at(START_FIFO)?;
+        let fifo =
+            rustix::fs::openat(&self.dir, START_FIFO, rw, Mode::empty()).call("open").at(START_FIFO)?;
         let page = rustix::fs::openat(&self.dir, STATUS_PAGE, rw | OFlags::CREATE, Mode::RUSR | Mode::WUSR)
             .call("open")
             .at(STATUS_PAGE)?;

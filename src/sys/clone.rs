@@ -50,8 +50,7 @@ const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 pub fn clone3(request: &Clone, child: impl FnOnce() -> Infallible) -> Result<Child> {
     let mut pidfd: i32 = -1;
     // clone(2): CLONE_PARENT takes the exit signal of the caller, and clone3 wants 0 said.
-    let exit_signal =
-        if request.flags & libc::CLONE_PARENT as u64 != 0 { 0 } else { libc::SIGCHLD as u64 };
+    let exit_signal = if request.flags & libc::CLONE_PARENT as u64 != 0 { 0 } else { libc::SIGCHLD as u64 };
     let mut args = CloneArgs {
         flags: request.flags | libc::CLONE_PIDFD as u64,
         pidfd: &raw mut pidfd as u64,
@@ -66,7 +65,9 @@ pub fn clone3(request: &Clone, child: impl FnOnce() -> Infallible) -> Result<Chi
     // SAFETY: `args` is initialised and lives through the call; without CLONE_VM the child gets a copy of
     // the single thread's memory, so its view of Rust's state is consistent. `pidfd` outlives the call.
     let mut pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>()) };
-    if pid < 0 && matches!(super::last_errno(), libc::ENOSYS | libc::EPERM) && args.flags & CLONE_INTO_CGROUP == 0
+    if pid < 0
+        && matches!(super::last_errno(), libc::ENOSYS | libc::EPERM)
+        && args.flags & CLONE_INTO_CGROUP == 0
         || pid < 0 && super::last_errno() == libc::ENOSYS
     {
         in_cgroup = false;

@@ -36,13 +36,7 @@ pub fn pidfd_open(pid: i32) -> Result<OwnedFd> {
 pub fn pidfd_send_signal(pidfd: BorrowedFd, signal: i32) -> Result<()> {
     // SAFETY: a live pidfd, a plain number, no siginfo (NULL), no flags.
     let result = unsafe {
-        libc::syscall(
-            libc::SYS_pidfd_send_signal,
-            pidfd.as_raw_fd(),
-            signal,
-            std::ptr::null::<u8>(),
-            0,
-        )
+        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, std::ptr::null::<u8>(), 0)
     };
     if result == 0 { Ok(()) } else { Err(last("pidfd_send_signal")) }
 }
@@ -112,7 +106,8 @@ pub fn set_name(name: &std::ffi::CStr) {
 
 /// Orphans below us become our children, so that a foreground run can reap all of the container.
 pub fn set_child_subreaper() -> Result<()> {
-    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).call("prctl(PR_SET_CHILD_SUBREAPER)")
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+        .call("prctl(PR_SET_CHILD_SUBREAPER)")
 }
 
 pub fn setsid() -> Result<()> {

@@ -185,8 +185,7 @@ mod tests {
 
     #[test]
     fn a_program_that_is_not_there() {
-        let program =
-            Program { path: "/nowhere", args: &[], env: &[], stdin: b"", cwd: None, timeout: None };
+        let program = Program { path: "/nowhere", args: &[], env: &[], stdin: b"", cwd: None, timeout: None };
         assert!(matches!(run(&program).unwrap(), Outcome::NotStarted(libc::ENOENT)));
     }
 }

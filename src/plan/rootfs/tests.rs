@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 fn view() -> View<'static> {
     View {
+        notify: None,
         mount_ns: MountNs::New,
         new_userns: false,
         userns: false,

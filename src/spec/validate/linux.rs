@@ -201,14 +201,8 @@ mod tests {
     fn not_supported_yet() {
         table(&[
             (
-                &[
-                    ("linux.intelRdt", json!({})),
-                    ("linux.netDevices", json!({"eth0": {"name": "x"}})),
-                ],
-                &[
-                    "linux.intelRdt: not supported yet",
-                    "linux.netDevices: not supported yet",
-                ],
+                &[("linux.intelRdt", json!({})), ("linux.netDevices", json!({"eth0": {"name": "x"}}))],
+                &["linux.intelRdt: not supported yet", "linux.netDevices: not supported yet"],
             ),
             (&[("linux.netDevices", json!({}))], &[]),
         ]);

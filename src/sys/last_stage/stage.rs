@@ -198,8 +198,7 @@ impl Stage {
         while capability <= plan.last_cap {
             if plan.bounding & (1u64 << (capability & 63)) == 0 {
                 // SAFETY: prctl with plain numbers.
-                let result =
-                    unsafe { call6(nr::PRCTL, PR_CAPBSET_DROP, capability as usize, 0, 0, 0, 0) };
+                let result = unsafe { call6(nr::PRCTL, PR_CAPBSET_DROP, capability as usize, 0, 0, 0, 0) };
                 if errno(result) != 0 {
                     self.fail(Op::Bounding, errno(result), capability as i32);
                 }
@@ -234,15 +233,8 @@ impl Stage {
             let mut capability = 0u64;
             while capability <= plan.last_cap {
                 if plan.ambient & (1u64 << (capability & 63)) != 0 {
-                    let raised = call6(
-                        nr::PRCTL,
-                        PR_CAP_AMBIENT,
-                        PR_CAP_AMBIENT_RAISE,
-                        capability as usize,
-                        0,
-                        0,
-                        0,
-                    );
+                    let raised =
+                        call6(nr::PRCTL, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability as usize, 0, 0, 0);
                     if errno(raised) != 0 {
                         self.send(layout::MESSAGE_AMBIENT, 0, errno(raised), capability as i32);
                     }
@@ -357,9 +349,8 @@ impl Stage {
         let program = Program { len: plan.program_len as u16, filter: plan.program };
         let pointer = &raw const program as usize;
         // SAFETY: the program lies in the plan for the whole call.
-        let mut result = unsafe {
-            call(nr::SECCOMP, SECCOMP_SET_MODE_FILTER, plan.filter_flags as usize, pointer, 0)
-        };
+        let mut result =
+            unsafe { call(nr::SECCOMP, SECCOMP_SET_MODE_FILTER, plan.filter_flags as usize, pointer, 0) };
         if errno(result) == EINVAL && self.has(layout::SECCOMP_FLAGS_OPTIONAL) {
             // SAFETY: as above.
             result = unsafe { call(nr::SECCOMP, SECCOMP_SET_MODE_FILTER, 0, pointer, 0) };
@@ -378,13 +369,7 @@ impl Stage {
         loop {
             // SAFETY: see the impl.
             let got = unsafe {
-                call(
-                    nr::READ,
-                    self.plan().channel as usize,
-                    answer.as_mut_ptr() as usize,
-                    answer.len(),
-                    0,
-                )
+                call(nr::READ, self.plan().channel as usize, answer.as_mut_ptr() as usize, answer.len(), 0)
             };
             if errno(got) == EINTR {
                 continue;
@@ -490,8 +475,7 @@ impl Stage {
             }
             call(nr::DUP3, output as usize, 1, 0, 0);
             call(nr::DUP3, output as usize, 2, 0, 0);
-            let result =
-                call(nr::EXECVE, hook.path as usize, hook.argv as usize, hook.envp as usize, 0);
+            let result = call(nr::EXECVE, hook.path as usize, hook.argv as usize, hook.envp as usize, 0);
             if !self.page.is_null() {
                 (&raw mut (*self.page).errno).write_volatile(errno(result));
             }
