@@ -69,7 +69,17 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
 
 /// Whatever a path, a hook or a library put into the text: log readers expect one line.
 fn one_line(text: &str) -> String {
-    text.split('\n').map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+    const LONGEST: usize = 2048;
+    let line = text.split('\n').map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
+    match line.len() > LONGEST {
+        // Both ends tell more than the middle of a path of 70 kB.
+        true => {
+            let head: String = line.chars().take(LONGEST / 2).collect();
+            let tail: Vec<char> = line.chars().rev().take(LONGEST / 4).collect();
+            format!("{head} … {}", tail.into_iter().rev().collect::<String>())
+        }
+        false => line,
+    }
 }
 
 fn dispatch(context: &Context, request: Request) -> Outcome {

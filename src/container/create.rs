@@ -305,6 +305,9 @@ impl Attempt {
     fn await_gate(&mut self, channel: &Channel, plan: &CreatePlan) -> Result<()> {
         loop {
             let Some((message, _)) = channel.receive().doing("hear from init")? else { break };
+            if message.kind == Kind::Waiting {
+                break;
+            }
             if message.kind == Kind::Listener {
                 let init = self.child()?;
                 listener::hand_over(plan, &self.record, init, message.number)?;

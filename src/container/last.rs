@@ -179,6 +179,9 @@ pub fn failure(op: u32, errno: i32, detail: i32, process: Option<&ProcessPlan>) 
         Some(Op::Capabilities) => sys("capset", "set the capabilities", "process.capabilities"),
         Some(Op::NoNewPrivs) => sys("prctl", "set no_new_privs", "process.noNewPrivileges"),
         Some(Op::Cwd) => sys("chdir", "enter the working directory", "process.cwd"),
+        Some(Op::Gate) => Error::sys("read", errno).at("linux.seccomp").doing("wait at the start gate").hint(
+            "the profile forbids a system call that entering the container needs (read, close, execve)",
+        ),
         Some(Op::CwdOutside) => Error::new("lies outside the container").at("process.cwd"),
         Some(op) => Error::sys("last stage", errno).at(format!("{op:?} {detail}")),
         None => Error::new(format!("init failed in operation {op} (errno {errno})")),

@@ -14,6 +14,7 @@
 //! | Listener       | last stage → runtime    | N7: number of the seccomp listener in init                 |
 //! | Taken          | runtime → last stage    | the agent has the listener                                 |
 //! | Ambient        | last stage → runtime    | an ambient capability was refused (warning)                |
+//! | Waiting        | last stage → runtime    | at the gate, where a filter denies close(2)                |
 //! | Warning        | any child → runtime     | text for the log                                           |
 //! | Failed         | any child → runtime     | step and text (or operation and errno of the last stage)   |
 //!
@@ -65,6 +66,7 @@ pub enum Kind {
     Listener = layout::MESSAGE_LISTENER,
     Taken = layout::MESSAGE_TAKEN,
     Ambient = layout::MESSAGE_AMBIENT,
+    Waiting = layout::MESSAGE_WAITING,
     Warning = 0x75,
 }
 
@@ -72,7 +74,7 @@ impl Kind {
     fn from_code(code: u8) -> Option<Kind> {
         use Kind::{
             Ambient, Console, Failed, HooksDone, IdsMapped, InitPid, Listener, MapIds, MountsReady, Proceed,
-            Ready, Release, Taken, Warning,
+            Ready, Release, Taken, Waiting, Warning,
         };
         [
             MapIds,
@@ -84,6 +86,7 @@ impl Kind {
             Console,
             Ready,
             Release,
+            Waiting,
             Failed,
             Listener,
             Taken,

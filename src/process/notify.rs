@@ -86,7 +86,7 @@ impl Notify {
             // The message first: a process may say it and end.
             if message && let Some(line) = self.receive()? {
                 let host = self.send(&line, main_pid)?;
-                if !barrier(host.as_fd())? {
+                if !barrier(host.as_fd(), pidfd)? {
                     warnings.push("the service manager did not confirm READY=1 within 30 s".into());
                 }
                 return Ok(Outcome::Ready);
@@ -154,12 +154,12 @@ fn connect(host: &Path) -> Result<OwnedFd> {
 }
 
 /// BARRIER=1 with the write end of a pipe: systemd closes it once it has handled all that came before, and
-/// until then wants the sender alive. False after the time is up.
-fn barrier(host: BorrowedFd<'_>) -> Result<bool> {
+/// until then wants the sender alive. False after the time is up; the death of the process of `pidfd` ends it too.
+fn barrier(host: BorrowedFd<'_>, pidfd: BorrowedFd<'_>) -> Result<bool> {
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).call("pipe2")?;
     socket::send_with_fds(host, b"BARRIER=1", &[write.as_fd()]).doing("notify the service manager")?;
     drop(write);
-    let mut fds = [PollFd::new(&read, PollFlags::IN)];
+    let mut fds = [PollFd::new(&read, PollFlags::IN), PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
     Ok(retry_on_intr(|| poll(&mut fds, Some(&BARRIER))).call("poll")? > 0)
 }
 

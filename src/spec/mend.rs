@@ -34,6 +34,11 @@ pub(super) fn has_zero(spec: &Spec) -> bool {
         || resources
             .and_then(|r| r.hugepage_limits().as_ref())
             .is_some_and(|limits| limits.iter().any(|limit| limit.limit() == 0))
+        || spec
+            .linux()
+            .as_ref()
+            .and_then(|linux| linux.devices().as_ref())
+            .is_some_and(|devices| devices.iter().any(|device| device.major() == 0 || device.minor() == 0))
 }
 
 /// Presence of the members whose absence the types do not show; everything else of the document is skipped.
@@ -68,6 +73,16 @@ struct LookIoPriority {
 #[serde(default)]
 struct LookLinux {
     resources: Option<LookResources>,
+    devices: Option<Vec<LookDevice>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct LookDevice {
+    #[serde(rename = "type")]
+    typ: Option<String>,
+    major: Option<i64>,
+    minor: Option<i64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -129,6 +144,16 @@ fn missing(look: &Look) -> Vec<String> {
     for (i, limit) in limits.into_iter().flatten().flatten().enumerate() {
         if limit.limit.is_none() {
             missing.push(format!("linux.resources.hugepageLimits[{i}].limit"));
+        }
+    }
+    for (i, device) in look.linux.iter().flat_map(|linux| linux.devices.iter().flatten()).enumerate() {
+        // Only a FIFO has no numbers.
+        if device.typ.as_deref() != Some("p") {
+            for (member, value) in [("major", device.major), ("minor", device.minor)] {
+                if value.is_none() {
+                    missing.push(format!("linux.devices[{i}].{member}"));
+                }
+            }
         }
     }
     missing

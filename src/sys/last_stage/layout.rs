@@ -157,5 +157,7 @@ pub const MESSAGE_LEN: usize = 16;
 pub const MESSAGE_FAILED: u8 = 0x71;
 pub const MESSAGE_LISTENER: u8 = 0x72;
 pub const MESSAGE_TAKEN: u8 = 0x73;
+/// Waiting at the gate, said aloud because a filter denies close(2).
+pub const MESSAGE_WAITING: u8 = 0x76;
 /// An ambient capability was refused: the runtime warns, nothing fails.
 pub const MESSAGE_AMBIENT: u8 = 0x74;

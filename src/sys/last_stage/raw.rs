@@ -9,6 +9,7 @@ pub mod nr {
     pub const MMAP: usize = 9;
     pub const CLONE: usize = 56;
     pub const EXECVE: usize = 59;
+    pub const EXIT: usize = 60;
     pub const WAIT4: usize = 61;
     pub const KILL: usize = 62;
     pub const GETCWD: usize = 79;
@@ -52,6 +53,7 @@ pub mod nr {
     pub const CAPSET: usize = 91;
     pub const PRCTL: usize = 167;
     pub const CLOCK_GETTIME: usize = 113;
+    pub const EXIT: usize = 93;
     pub const EXIT_GROUP: usize = 94;
     pub const NEWFSTATAT: usize = 79;
     pub const FACCESSAT: usize = 48;

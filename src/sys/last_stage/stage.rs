@@ -73,9 +73,22 @@ fn errno(result: isize) -> i32 {
 }
 
 fn exit(code: usize) -> ! {
+    // SAFETY: exit_group and exit take a number and do not return, unless a filter denies both.
+    unsafe {
+        call(nr::EXIT_GROUP, code, 0, 0, 0);
+        call(nr::EXIT, code, 0, 0, 0);
+    }
     loop {
-        // SAFETY: exit_group takes a number and does not return.
-        unsafe { call(nr::EXIT_GROUP, code, 0, 0, 0) };
+        // SAFETY: an instruction that raises SIGILL (SIGTRAP): the last way out that no filter sees.
+        #[cfg(target_arch = "x86_64")]
+        unsafe {
+            core::arch::asm!("ud2")
+        };
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        unsafe {
+            core::arch::asm!("brk 1")
+        };
     }
 }
 
@@ -103,20 +116,19 @@ impl Stage {
             self.fail(Op::Page, errno(mapped), 0);
         }
         self.page = mapped as *mut Page;
-        self.close(fd);
+        let _ = self.close(fd);
     }
 
-    fn close(&self, fd: i32) {
-        if fd >= 0 {
-            // SAFETY: closing a descriptor this process owns; the result cannot be acted upon.
-            unsafe { call(nr::CLOSE, fd as usize, 0, 0, 0) };
-        }
+    /// False only when a filter denies it.
+    fn close(&self, fd: i32) -> bool {
+        // SAFETY: closing a descriptor this process owns.
+        fd < 0 || errno(unsafe { call(nr::CLOSE, fd as usize, 0, 0, 0) }) == 0
     }
 
     /// Tells what failed and ends. Never returns.
     fn fail(&self, op: Op, errno: i32, detail: i32) -> ! {
         if self.channel {
-            self.send(layout::MESSAGE_FAILED, op as u32, errno, detail);
+            let _ = self.send(layout::MESSAGE_FAILED, op as u32, errno, detail);
         } else if !self.page.is_null() {
             // SAFETY: see the impl. Volatile: another process reads it after our death.
             unsafe {
@@ -132,16 +144,17 @@ impl Stage {
         })
     }
 
-    fn send(&self, kind: u8, op: u32, errno: i32, number: i32) {
+    /// False when a filter denies write(2), or the runtime is gone.
+    fn send(&self, kind: u8, op: u32, errno: i32, number: i32) -> bool {
         let mut message = [0u8; layout::MESSAGE_LEN];
         message[0] = kind;
         message[4..8].copy_from_slice(&op.to_ne_bytes());
         message[8..12].copy_from_slice(&errno.to_ne_bytes());
         message[12..16].copy_from_slice(&number.to_ne_bytes());
-        // SAFETY: see the impl. A denied or failed write leaves end-of-file, which the runtime understands.
-        unsafe {
-            call(nr::WRITE, self.plan().channel as usize, message.as_ptr() as usize, message.len(), 0);
-        }
+        let channel = self.plan().channel as usize;
+        // SAFETY: see the impl.
+        let sent = unsafe { call(nr::WRITE, channel, message.as_ptr() as usize, message.len(), 0) };
+        self::errno(sent) == 0
     }
 
     fn check(&self, op: Op, result: isize) {
@@ -161,7 +174,7 @@ impl Stage {
             };
             self.check(Op::Label, result);
         }
-        self.close(plan.label_fd);
+        let _ = self.close(plan.label_fd);
     }
 
     fn identity(&mut self) {
@@ -379,13 +392,16 @@ impl Stage {
             }
             break;
         }
-        self.close(listener);
+        let _ = self.close(listener);
     }
 
     /// End-of-file on the channel is the sign "waiting". Any failed read but EINTR means die, never pass.
     fn wait_at_gate(&mut self) {
         let plan = *self.plan();
-        self.close(plan.channel);
+        if !self.close(plan.channel) && !self.send(layout::MESSAGE_WAITING, 0, 0, 0) {
+            // Neither close nor write: nobody would ever learn that we wait.
+            exit(1);
+        }
         self.channel = false;
         let mut byte = [0u8; 1];
         loop {
@@ -448,7 +464,7 @@ impl Stage {
         if child == 0 {
             self.become_hook(hook, pipe[1]);
         }
-        self.close(pipe[1]);
+        let _ = self.close(pipe[1]);
         let timed_out = self.wait_for_hook(child as i32, pipe[0], hook.timeout);
         let mut status = 0i32;
         // SAFETY: see the impl.
@@ -458,7 +474,7 @@ impl Stage {
             }
             while errno(call(nr::WAIT4, child as usize, &raw mut status as usize, 0, 0)) == EINTR {}
         }
-        self.close(pipe[0]);
+        let _ = self.close(pipe[0]);
         if timed_out {
             self.fail(Op::HookTimeout, 0, 0);
         }
@@ -518,7 +534,7 @@ impl Stage {
                 break false;
             }
         };
-        self.close(pidfd);
+        let _ = self.close(pidfd);
         expired
     }
 

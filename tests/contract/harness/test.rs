@@ -26,6 +26,8 @@ impl Test {
     pub fn new(dir: PathBuf, prefix: String) -> Self {
         std::fs::set_permissions(&dir, PermissionsExt::from_mode(0o755)).expect("chmod");
         let root = dir.join("state");
+        // A root that was asked for by name must exist for `list`.
+        std::fs::create_dir_all(&root).expect("mkdir");
         Self { dir, root, prefix, count: Cell::new(0), ids: RefCell::default(), mounts: RefCell::default() }
     }
 
