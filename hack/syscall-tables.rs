@@ -230,6 +230,7 @@ fn rows() -> Rows {
 }
 
 /// The whole of numbers.rs.
+#[allow(dead_code)] // As below.
 pub fn generate() -> String {
     let rows = rows();
     let mut text = String::from(
@@ -247,4 +248,30 @@ pub fn generate() -> String {
     }
     text.push_str("];\n");
     text
+}
+
+/// The numbers of a column, for tests: without the x32 bit.
+#[allow(dead_code)] // Each test crate that includes this file uses a part of it.
+pub fn numbers(column_name: &str) -> BTreeMap<String, u32> {
+    let number = |numbers: [i16; COLUMNS.len()]| match numbers[column(column_name)] {
+        NONE => None,
+        private @ ..NONE => Some(0xf_0000 + u32::from(private.unsigned_abs()) - 1),
+        number => Some(u32::from(number.unsigned_abs())),
+    };
+    rows().into_iter().filter_map(|(name, numbers)| Some((name, number(numbers)?))).collect()
+}
+
+/// Number, mask and first argument of the multiplexer through which i386 reaches a call.
+#[allow(dead_code)] // As above.
+pub fn multiplexer(name: &str) -> Option<(u32, u64, u64)> {
+    let of = |table: &[(&str, i16)]| {
+        table.iter().find(|(n, _)| *n == name).map(|(_, call)| u64::from(call.unsigned_abs()))
+    };
+    of(&SOCKETCALL).map(|call| (102, u64::MAX, call)).or_else(|| of(&IPC).map(|call| (117, 0xffff, call)))
+}
+
+/// All names.
+#[allow(dead_code)] // As above.
+pub fn names() -> Vec<String> {
+    rows().into_keys().collect()
 }

@@ -120,7 +120,8 @@ fn calls<'a>(rules: &'a Rules, abi: &Abi, within: &'a [(u32, Rule)]) -> Calls<'a
         list.extend(rules.rules.get(range.clone()).unwrap_or_default().iter().map(|rule| (number, rule)));
     }
     list.extend(within.iter().map(|(number, rule)| (*number, rule)));
-    list.sort_by_key(|(number, rule)| (*number, rule.entry));
+    // Alternatives of one entry may change places: they have the same action.
+    list.sort_unstable_by_key(|(number, rule)| (u128::from(*number) << 64) | rule.entry as u128);
     let numbers = rules.named.iter().filter_map(|row| abi.number(*row));
     Calls { abi: *abi, rules: list, newest: numbers.filter(|number| abi.grows(*number)).max() }
 }
@@ -181,8 +182,8 @@ impl<'a> Compiler<'a> {
 
     fn decide(&mut self, rules: Vec<&'a Rule>, wide: bool) -> Leaf {
         let same = |a: &[&Rule], b: &[&Rule]| {
-            let key = |rule: &&Rule| (rule.action, rule.conditions.clone());
-            a.len() == b.len() && a.iter().map(key).eq(b.iter().map(key))
+            let pair = |(a, b): (&&Rule, &&Rule)| a.action == b.action && a.conditions == b.conditions;
+            a.len() == b.len() && a.iter().zip(b).all(pair)
         };
         let known = self.decisions.iter().position(|d| d.wide == wide && same(&d.rules, &rules));
         Leaf::Decide(known.unwrap_or_else(|| {

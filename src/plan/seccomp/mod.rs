@@ -11,6 +11,8 @@ mod abi;
 mod compile;
 mod emit;
 #[cfg(test)]
+mod evaluator;
+#[cfg(test)]
 mod interpreter;
 mod numbers;
 #[cfg(test)]

@@ -1,5 +1,4 @@
-//! Random profiles against an evaluator that follows the words of the specification, entry by entry, instead
-//! of building anything, and takes the numbers from the `syscalls` crate.
+//! Random profiles against `evaluator`, with the numbers of the `syscalls` crate.
 
 use proptest::prelude::{Just, Strategy, any};
 use proptest::sample::select;
@@ -13,17 +12,14 @@ const I386: u32 = 0x4000_0003;
 const AARCH64: u32 = 0xc000_00b7;
 const X32_BIT: u32 = 0x4000_0000;
 
-const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
 const KILL: u32 = libc::SECCOMP_RET_KILL_THREAD;
-const ENOSYS: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
 
 fn profile(json: serde_json::Value) -> LinuxSeccomp {
     serde_json::from_value(json).unwrap()
 }
 
-/// What the specification says about one call, entry by entry.
+/// The verdict for a machine of x86_64.
 fn reference(profile: &LinuxSeccomp, arch: u32, nr: u32, args: &[u64; 6]) -> u32 {
-    let default = profile.default_action().as_u32(profile.default_errno_ret());
     let listed = |arch| profile.architectures().iter().flatten().any(|a| *a == arch);
     // Numbers without the bit above it are no calls at all; libseccomp takes them for x32 as well.
     let x32 = arch == X86_64 && nr >= X32_BIT && nr != u32::MAX;
@@ -33,7 +29,6 @@ fn reference(profile: &LinuxSeccomp, arch: u32, nr: u32, args: &[u64; 6]) -> u32
     {
         return KILL;
     }
-    let narrow = x32 || arch == I386;
     let number = |name: &str| -> Option<u32> {
         let native = || name.parse::<syscalls::x86_64::Sysno>().ok().map(|n| n.id() as u32);
         match (arch, x32) {
@@ -46,55 +41,8 @@ fn reference(profile: &LinuxSeccomp, arch: u32, nr: u32, args: &[u64; 6]) -> u32
             _ => native(),
         }
     };
-    let holds = |arg: &oci_spec::runtime::LinuxSeccompArg| {
-        let cut = |v: u64| if narrow { v & 0xffff_ffff } else { v };
-        let (a, v) = (cut(args[arg.index()]), cut(arg.value()));
-        match arg.op() {
-            LinuxSeccompOperator::ScmpCmpNe => a != v,
-            LinuxSeccompOperator::ScmpCmpLt => a < v,
-            LinuxSeccompOperator::ScmpCmpLe => a <= v,
-            LinuxSeccompOperator::ScmpCmpEq => a == v,
-            LinuxSeccompOperator::ScmpCmpGe => a >= v,
-            LinuxSeccompOperator::ScmpCmpGt => a > v,
-            LinuxSeccompOperator::ScmpCmpMaskedEq => a & v == cut(arg.value_two().unwrap_or(0)) & v,
-        }
-    };
-    let mut first = None;
-    let mut newest = None;
-    for entry in profile.syscalls().iter().flatten() {
-        let action = entry.action().as_u32(entry.errno_ret());
-        let conditions = entry.args().as_deref().unwrap_or_default();
-        for name in entry.names() {
-            newest = newest.max(number(name));
-            if number(name) != Some(nr) || action == default {
-                continue;
-            }
-            let twice =
-                conditions.iter().any(|a| conditions.iter().filter(|b| a.index() == b.index()).count() > 1);
-            if conditions.is_empty() {
-                return first_unconditional(profile, name, default);
-            }
-            let all_or_any = if twice { conditions.iter().any(holds) } else { conditions.iter().all(holds) };
-            if all_or_any {
-                first = first.or(Some(action));
-            }
-        }
-    }
-    let stub = ![ALLOW, libc::SECCOMP_RET_LOG, libc::SECCOMP_RET_TRACE].contains(&(default & 0xffff_0000));
-    match (first, newest) {
-        (Some(action), _) => action,
-        (None, Some(newest)) if stub && nr > newest => ENOSYS,
-        _ => default,
-    }
-}
-
-fn first_unconditional(profile: &LinuxSeccomp, name: &String, default: u32) -> u32 {
-    let entries = profile.syscalls().iter().flatten();
-    entries
-        .filter(|e| e.names().contains(name) && e.args().as_deref().unwrap_or_default().is_empty())
-        .map(|e| e.action().as_u32(e.errno_ret()))
-        .find(|action| *action != default)
-        .unwrap()
+    let abi = evaluator::Abi { number: &number, narrow: x32 || arch == I386, inner: &|_| None };
+    evaluator::evaluate(profile, &abi, nr, args)
 }
 
 const NAMES: [&str; 10] =

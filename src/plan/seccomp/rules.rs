@@ -181,9 +181,16 @@ impl Rules {
     /// Entries that say the same conditions of the same call with another action: libseccomp refuses them
     /// too, as it cannot be known which one was meant.
     pub fn contradictions(&self) -> Vec<Error> {
-        let mut calls: Vec<(usize, &Rule)> = Vec::with_capacity(self.calls.len());
+        let rules_of = |range: &std::ops::Range<usize>| self.rules.get(range.clone()).unwrap_or_default();
+        let decides = |range| rules_of(range).iter().any(|rule| !rule.conditions.is_empty());
+        let mut rows: Vec<usize> =
+            self.calls.iter().filter(|(_, range)| decides(range)).map(|(row, _)| *row).collect();
+        rows.sort_unstable();
+        let mut calls: Vec<(usize, &Rule)> = Vec::new();
         for (row, range) in &self.calls {
-            calls.extend(self.rules.get(range.clone()).unwrap_or_default().iter().map(|rule| (*row, rule)));
+            if rows.binary_search(row).is_ok() {
+                calls.extend(rules_of(range).iter().map(|rule| (*row, rule)));
+            }
         }
         calls.sort_by_key(|(row, _)| *row);
         calls.chunk_by(|(a, _), (b, _)| a == b).filter_map(contradiction).collect()
