@@ -5,8 +5,6 @@ use crate::harness::test::map;
 use crate::harness::{Bundle, Test, namespaced};
 use serde_json::{Value, json};
 
-const OTHERS: &str = "takes it, or says less about it";
-
 /// Creates a container whose config was changed and expects a failure naming one of `words`.
 #[track_caller]
 fn refused(t: &Test, change: impl FnOnce(&Bundle), words: &[&str]) {
@@ -35,17 +33,20 @@ fn text_that_is_no_json() {
 
 #[test]
 fn a_syntax_error_names_file_line_and_column() {
-    contract!(Root).differs("runc", OTHERS).differs("crun", OTHERS).run(|t| {
-        let b = t.bundle();
-        b.write_raw("{\n  \"ociVersion\": \"1.0.2\",\n  oops\n}");
-        let out = t.rt(&["create", "--bundle", b.dir.to_str().unwrap(), &b.id]).exits(1);
-        out.fails_with("config.json").fails_with("line 3").one_line();
-    });
+    contract!(Root)
+        .differs("runc", "takes it, or says less about it")
+        .differs("crun", "takes it, or says less about it")
+        .run(|t| {
+            let b = t.bundle();
+            b.write_raw("{\n  \"ociVersion\": \"1.0.2\",\n  oops\n}");
+            let out = t.rt(&["create", "--bundle", b.dir.to_str().unwrap(), &b.id]).exits(1);
+            out.fails_with("config.json").fails_with("line 3").one_line();
+        });
 }
 
 #[test]
 fn a_wrong_type_fails() {
-    contract!(Root).differs("crun", OTHERS).run(|t| {
+    contract!(Root).differs("crun", "takes it, or says less about it").run(|t| {
         refused_value(t, "process/cwd", json!(5), &["cwd"]);
         refused_value(t, "process/args", json!("sh"), &["args"]);
         refused_value(t, "mounts", json!({}), &["mounts"]);
@@ -55,42 +56,53 @@ fn a_wrong_type_fails() {
 
 #[test]
 fn a_wrong_type_is_named_by_its_whole_path() {
-    contract!(Root).differs("runc", OTHERS).differs("crun", OTHERS).run(|t| {
-        refused_value(t, "mounts/2/options", json!("ro"), &["mounts[2].options"]);
-        refused_value(t, "process/user/uid", json!("root"), &["process.user.uid"]);
-        refused_value(
-            t,
-            "linux/resources/memory",
-            json!({ "limit": "64m" }),
-            &["linux.resources.memory.limit"],
-        );
-        refused_value(t, "process/user/uid", json!(-1), &["process.user.uid"]);
-        refused_value(t, "process/user/uid", json!(4_294_967_296u64), &["process.user.uid"]);
-        refused_value(t, "process/env", json!(["A=1", 5]), &["process.env[1]"]);
-    });
+    contract!(Root)
+        .differs("runc", "takes it, or says less about it")
+        .differs("crun", "takes it, or says less about it")
+        .differs("runc", "gives Go's field names, not the path")
+        .differs("crun", "does not name the path")
+        .run(|t| {
+            refused_value(t, "mounts/2/options", json!("ro"), &["mounts[2].options"]);
+            refused_value(t, "process/user/uid", json!("root"), &["process.user.uid"]);
+            refused_value(
+                t,
+                "linux/resources/memory",
+                json!({ "limit": "64m" }),
+                &["linux.resources.memory.limit"],
+            );
+            refused_value(t, "process/user/uid", json!(-1), &["process.user.uid"]);
+            refused_value(t, "process/user/uid", json!(4_294_967_296u64), &["process.user.uid"]);
+            refused_value(t, "process/env", json!(["A=1", 5]), &["process.env[1]"]);
+        });
 }
 
 #[test]
 fn versions() {
-    contract!(Root).differs("runc", "1.1.5 takes any").differs("crun", OTHERS).run(|t| {
-        refused_value(t, "ociVersion", json!("2.0.0"), &["ociVersion"]);
-        refused_value(t, "ociVersion", json!("0.9.0"), &["ociVersion"]);
-        refused_value(t, "ociVersion", json!("one"), &["ociVersion"]);
-        for version in ["1.0.0", "1.0.2", "1.1.0", "1.2.1", "1.3.0", "1.3.0+dev", "1.0.2-dev"] {
-            let b = t.bundle();
-            b.set("ociVersion", json!(version)).args(&["/bin/true"]);
-            t.run(&b).ok();
-        }
-    });
+    contract!(Root)
+        .differs("runc", "1.1.5 takes any")
+        .differs("crun", "takes it, or says less about it")
+        .run(|t| {
+            refused_value(t, "ociVersion", json!("2.0.0"), &["ociVersion"]);
+            refused_value(t, "ociVersion", json!("0.9.0"), &["ociVersion"]);
+            refused_value(t, "ociVersion", json!("one"), &["ociVersion"]);
+            for version in ["1.0.0", "1.0.2", "1.1.0", "1.2.1", "1.3.0", "1.3.0+dev", "1.0.2-dev"] {
+                let b = t.bundle();
+                b.set("ociVersion", json!(version)).args(&["/bin/true"]);
+                t.run(&b).ok();
+            }
+        });
 }
 
 #[test]
 fn a_missing_root() {
-    contract!(Root).differs("crun", OTHERS).run(|t| {
-        refused(t, |b| _ = b.remove("root"), &["root"]);
-        refused_value(t, "root/path", json!("no-such"), &["no-such"]);
-        refused_value(t, "root/path", json!("/etc/passwd"), &["/etc/passwd"]);
-    });
+    contract!(Root)
+        .differs("crun", "takes it, or says less about it")
+        .differs("runc", "does not name a rootfs that is a file")
+        .run(|t| {
+            refused(t, |b| _ = b.remove("root"), &["root"]);
+            refused_value(t, "root/path", json!("no-such"), &["no-such"]);
+            refused_value(t, "root/path", json!("/etc/passwd"), &["/etc/passwd"]);
+        });
 }
 
 #[test]
@@ -109,23 +121,26 @@ fn a_root_that_is_a_symlink() {
 
 #[test]
 fn process_fields() {
-    contract!(Root).differs("crun", OTHERS).run(|t| {
-        refused_value(t, "process/args", json!([]), &["args"]);
-        refused_value(t, "process/cwd", json!("relative"), &["cwd"]);
-        refused_value(t, "process/cwd", json!(""), &["cwd"]);
-        refused_value(t, "process/oomScoreAdj", json!(2000), &["oom_score_adj", "oomScoreAdj"]);
-        refused_value(
-            t,
-            "process/rlimits",
-            json!([{ "type": "RLIMIT_X", "soft": 1, "hard": 1 }]),
-            &["RLIMIT_X"],
-        );
-    });
+    contract!(Root)
+        .differs("crun", "takes it, or says less about it")
+        .differs("runc", "prints more than one line")
+        .run(|t| {
+            refused_value(t, "process/args", json!([]), &["args"]);
+            refused_value(t, "process/cwd", json!("relative"), &["cwd"]);
+            refused_value(t, "process/cwd", json!(""), &["cwd"]);
+            refused_value(t, "process/oomScoreAdj", json!(2000), &["oom_score_adj", "oomScoreAdj"]);
+            refused_value(
+                t,
+                "process/rlimits",
+                json!([{ "type": "RLIMIT_X", "soft": 1, "hard": 1 }]),
+                &["RLIMIT_X"],
+            );
+        });
 }
 
 #[test]
 fn process_fields_that_peers_let_pass() {
-    contract!(Root).differs("runc", OTHERS).differs("crun", OTHERS).run(|t| {
+    contract!(Root).differs("runc", "takes it, or says less about it").differs("crun", "takes it, or says less about it").run(|t| {
         let double = json!([
             { "type": "RLIMIT_CORE", "soft": 1, "hard": 1 }, { "type": "RLIMIT_CORE", "soft": 2, "hard": 2 }
         ]);
@@ -160,7 +175,7 @@ fn process_fields_that_peers_let_pass() {
 
 #[test]
 fn labels_without_their_lsm_fail() {
-    contract!(Root).differs("runc", "1.1.5 ignores AppArmor that is off").differs("crun", OTHERS).run(|t| {
+    contract!(Root).differs("crun", "takes it, or says less about it").run(|t| {
         if crate::harness::needs::Need::Apparmor.probe().is_err() {
             refused_value(t, "process/apparmorProfile", json!("some-profile"), &["apparmor"]);
         }
@@ -172,7 +187,7 @@ fn labels_without_their_lsm_fail() {
 
 #[test]
 fn namespaces() {
-    contract!(Root).differs("crun", OTHERS).run(|t| {
+    contract!(Root).differs("crun", "takes it, or says less about it").run(|t| {
         refused(t, |b| _ = b.add("linux/namespaces", json!({ "type": "pid" })), &["pid", "namespace"]);
         refused(t, |b| _ = b.add("linux/namespaces", json!({ "type": "galaxy" })), &["galaxy"]);
         refused(t, |b| _ = b.edit(|c| namespaced(c, "ipc", Some("/no/such/ns"))), &["/no/such/ns"]);
@@ -181,75 +196,87 @@ fn namespaces() {
 
 #[test]
 fn a_namespace_path_of_the_wrong_kind() {
-    contract!(Root).run(|t| {
-        refused(
-            t,
-            |b| {
-                b.edit(|c| namespaced(c, "ipc", Some("/proc/self/ns/net")));
-            },
-            &["ipc", "invalid argument", "namespace"],
-        );
-        refused(
-            t,
-            |b| {
-                b.edit(|c| namespaced(c, "ipc", Some("/etc/passwd")));
-            },
-            &["/etc/passwd", "invalid argument", "namespace"],
-        );
-    });
+    contract!(Root)
+        .differs("runc", "prints three lines")
+        .differs("crun", "says `write to sync socket` only")
+        .run(|t| {
+            refused(
+                t,
+                |b| {
+                    b.edit(|c| namespaced(c, "ipc", Some("/proc/self/ns/net")));
+                },
+                &["ipc", "invalid argument", "namespace"],
+            );
+            refused(
+                t,
+                |b| {
+                    b.edit(|c| namespaced(c, "ipc", Some("/etc/passwd")));
+                },
+                &["/etc/passwd", "invalid argument", "namespace"],
+            );
+        });
 }
 
 #[test]
 fn a_relative_namespace_path() {
-    contract!(Root).differs("runc", OTHERS).differs("crun", OTHERS).run(|t| {
-        refused(
-            t,
-            |b| {
-                b.edit(|c| namespaced(c, "ipc", Some("ns/ipc")));
-            },
-            &["linux.namespaces["],
-        );
-    });
+    contract!(Root)
+        .differs("runc", "takes it, or says less about it")
+        .differs("crun", "takes it, or says less about it")
+        .run(|t| {
+            refused(
+                t,
+                |b| {
+                    b.edit(|c| namespaced(c, "ipc", Some("ns/ipc")));
+                },
+                &["linux.namespaces["],
+            );
+        });
 }
 
 #[test]
 fn mappings() {
-    contract!(Root, Userns).differs("crun", OTHERS).run(|t| {
-        refused(
-            t,
-            |b| {
-                b.edit(|c| namespaced(c, "user", None));
-            },
-            &["mapping"],
-        );
-        refused(
-            t,
-            |b| {
-                b.set("linux/uidMappings", json!([map(0, 1000, 10)]))
-                    .set("linux/gidMappings", json!([map(0, 1000, 10)]));
-            },
-            &["mapping", "user namespace"],
-        );
-    });
+    contract!(Root, Userns)
+        .differs("crun", "takes it, or says less about it")
+        .differs("runc", "takes mappings without a user namespace")
+        .run(|t| {
+            refused(
+                t,
+                |b| {
+                    b.edit(|c| namespaced(c, "user", None));
+                },
+                &["mapping"],
+            );
+            refused(
+                t,
+                |b| {
+                    b.set("linux/uidMappings", json!([map(0, 1000, 10)]))
+                        .set("linux/gidMappings", json!([map(0, 1000, 10)]));
+                },
+                &["mapping", "user namespace"],
+            );
+        });
 }
 
 #[test]
 fn mappings_that_cannot_be() {
-    contract!(Root, Userns).differs("runc", OTHERS).differs("crun", OTHERS).run(|t| {
-        let with = |maps: Value| {
-            move |b: &Bundle| {
-                b.userns(100_000).set("linux/uidMappings", maps);
-            }
-        };
-        refused(t, with(json!([map(0, 1000, 10), map(5, 5000, 10)])), &["linux.uidMappings"]);
-        refused(t, with(json!([map(0, 1000, 0)])), &["linux.uidMappings"]);
-        refused(t, with(json!([map(0, 4_294_967_290, 100)])), &["linux.uidMappings"]);
-        refused(
-            t,
-            with(Value::from((0..400).map(|n| map(n, n + 1000, 1)).collect::<Vec<_>>())),
-            &["linux.uidMappings"],
-        );
-    });
+    contract!(Root, Userns)
+        .differs("runc", "takes it, or says less about it")
+        .differs("crun", "takes it, or says less about it")
+        .run(|t| {
+            let with = |maps: Value| {
+                move |b: &Bundle| {
+                    b.userns(100_000).set("linux/uidMappings", maps);
+                }
+            };
+            refused(t, with(json!([map(0, 1000, 10), map(5, 5000, 10)])), &["linux.uidMappings"]);
+            refused(t, with(json!([map(0, 1000, 0)])), &["linux.uidMappings"]);
+            refused(t, with(json!([map(0, 4_294_967_290, 100)])), &["linux.uidMappings"]);
+            refused(
+                t,
+                with(Value::from((0..400).map(|n| map(n, n + 1000, 1)).collect::<Vec<_>>())),
+                &["linux.uidMappings"],
+            );
+        });
 }
 
 #[test]
@@ -267,7 +294,7 @@ fn a_user_that_is_not_mapped() {
 
 #[test]
 fn host_names() {
-    contract!(Root).differs("crun", OTHERS).run(|t| {
+    contract!(Root).run(|t| {
         refused(
             t,
             |b| {
@@ -281,37 +308,43 @@ fn host_names() {
 
 #[test]
 fn mount_fields() {
-    contract!(Root).differs("runc", OTHERS).differs("crun", OTHERS).run(|t| {
-        let mount = |b: &Bundle, mount: Value| _ = b.mount(mount);
-        refused(t, |b| mount(b, json!({ "type": "tmpfs" })), &["mounts[6].destination", "mounts[6]"]);
-        refused(t, |b| mount(b, json!({ "destination": "/", "type": "tmpfs" })), &["mounts[6]"]);
-        refused(t, |b| mount(b, json!({ "destination": "/a\u{0}", "type": "tmpfs" })), &["mounts[6]"]);
-        let bind = json!({ "destination": "/d", "type": "bind", "options": ["bind"] });
-        refused(t, |b| mount(b, bind), &["mounts[6].source", "mounts[6]"]);
-        let maps = json!({ "destination": "/d", "type": "bind", "source": "/tmp", "options": ["bind"],
+    contract!(Root)
+        .differs("runc", "takes it, or says less about it")
+        .differs("crun", "takes it, or says less about it")
+        .run(|t| {
+            let mount = |b: &Bundle, mount: Value| _ = b.mount(mount);
+            refused(t, |b| mount(b, json!({ "type": "tmpfs" })), &["mounts[6].destination", "mounts[6]"]);
+            refused(t, |b| mount(b, json!({ "destination": "/", "type": "tmpfs" })), &["mounts[6]"]);
+            refused(t, |b| mount(b, json!({ "destination": "/a\u{0}", "type": "tmpfs" })), &["mounts[6]"]);
+            let bind = json!({ "destination": "/d", "type": "bind", "options": ["bind"] });
+            refused(t, |b| mount(b, bind), &["mounts[6].source", "mounts[6]"]);
+            let maps = json!({ "destination": "/d", "type": "bind", "source": "/tmp", "options": ["bind"],
                            "uidMappings": [map(0, 0, 1)] });
-        refused(t, |b| mount(b, maps), &["mounts[6]"]);
-    });
+            refused(t, |b| mount(b, maps), &["mounts[6]"]);
+        });
 }
 
 #[test]
 fn devices() {
-    contract!(Root).differs("runc", OTHERS).differs("crun", OTHERS).run(|t| {
-        let device = |value: Value| move |b: &Bundle| _ = b.add("linux/devices", value);
-        refused(
-            t,
-            device(json!({ "type": "x", "path": "/dev/x", "major": 1, "minor": 1 })),
-            &["linux.devices[0]"],
-        );
-        refused(
-            t,
-            device(json!({ "type": "c", "path": "rel", "major": 1, "minor": 1 })),
-            &["linux.devices[0]"],
-        );
-        refused(t, device(json!({ "type": "c", "path": "/dev/x" })), &["linux.devices[0]"]);
-        let rule = json!([{ "allow": true, "type": "c", "major": 1, "minor": 3, "access": "" }]);
-        refused_value(t, "linux/resources/devices", rule, &["linux.resources.devices[0].access"]);
-    });
+    contract!(Root)
+        .differs("runc", "takes it, or says less about it")
+        .differs("crun", "takes it, or says less about it")
+        .run(|t| {
+            let device = |value: Value| move |b: &Bundle| _ = b.add("linux/devices", value);
+            refused(
+                t,
+                device(json!({ "type": "x", "path": "/dev/x", "major": 1, "minor": 1 })),
+                &["linux.devices[0]"],
+            );
+            refused(
+                t,
+                device(json!({ "type": "c", "path": "rel", "major": 1, "minor": 1 })),
+                &["linux.devices[0]"],
+            );
+            refused(t, device(json!({ "type": "c", "path": "/dev/x" })), &["linux.devices[0]"]);
+            let rule = json!([{ "allow": true, "type": "c", "major": 1, "minor": 3, "access": "" }]);
+            refused_value(t, "linux/resources/devices", rule, &["linux.resources.devices[0].access"]);
+        });
 }
 
 /// A file of the image in the way of a listed device.
@@ -336,14 +369,22 @@ fn a_device_whose_place_is_taken() {
 
 #[test]
 fn linux_fields() {
-    contract!(Root).differs("runc", OTHERS).differs("crun", OTHERS).run(|t| {
-        refused_value(t, "linux/rootfsPropagation", json!("sometimes"), &["linux.rootfsPropagation"]);
-        refused_value(t, "linux/personality", json!({ "domain": "HPUX" }), &["linux.personality"]);
-        refused_value(t, "linux/memoryPolicy", json!({ "mode": "MPOL_X" }), &["linux.memoryPolicy"]);
-        refused_value(t, "linux/timeOffsets", json!({ "monotonic": { "secs": 5 } }), &["linux.timeOffsets"]);
-        refused_value(t, "linux/resources/cpu", json!({ "cpus": "0-" }), &["cpu"]);
-        refused_value(t, "linux/maskedPaths", json!(["relative"]), &["linux.maskedPaths[0]"]);
-    });
+    contract!(Root)
+        .differs("runc", "takes it, or says less about it")
+        .differs("crun", "takes it, or says less about it")
+        .run(|t| {
+            refused_value(t, "linux/rootfsPropagation", json!("sometimes"), &["linux.rootfsPropagation"]);
+            refused_value(t, "linux/personality", json!({ "domain": "HPUX" }), &["linux.personality"]);
+            refused_value(t, "linux/memoryPolicy", json!({ "mode": "MPOL_X" }), &["linux.memoryPolicy"]);
+            refused_value(
+                t,
+                "linux/timeOffsets",
+                json!({ "monotonic": { "secs": 5 } }),
+                &["linux.timeOffsets"],
+            );
+            refused_value(t, "linux/resources/cpu", json!({ "cpus": "0-" }), &["cpu"]);
+            refused_value(t, "linux/maskedPaths", json!(["relative"]), &["linux.maskedPaths[0]"]);
+        });
 }
 
 #[test]
@@ -376,7 +417,7 @@ fn all_faults_are_named_at_once() {
 
 #[test]
 fn unknown_fields_are_ignored() {
-    contract!(Root).run(|t| {
+    contract!(Root).differs("crun", "wants sections of other platforms to be complete").run(|t| {
         let b = t.bundle();
         b.set("fromTheFuture", json!({ "a": 1 }))
             .set("process/newField", json!([1]))
@@ -402,7 +443,7 @@ fn null_and_empty_sections_are_ignored() {
 
 #[test]
 fn a_namespace_with_an_empty_path_is_a_new_one() {
-    contract!(Root).run(|t| {
+    contract!(Root).differs("crun", "opens the empty path").run(|t| {
         let b = t.bundle();
         b.edit(|c| namespaced(c, "ipc", Some("")));
         let r = t.report(&b, &[]);

@@ -10,8 +10,11 @@ use std::path::PathBuf;
 const ALL: [&str; 6] =
     ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
 
-/// A hook that is a shell script, run by the host's /bin/sh (or the container's for startContainer).
+/// A hook that is a shell script, run by the host's /bin/sh (or the container's for startContainer). It reads its
+/// stdin: not to do so is a test of its own.
 fn hook(b: &Bundle, kind: &str, script: &str) {
+    let script =
+        if script.starts_with("cat >") { script.to_owned() } else { format!("cat > /dev/null; {script}") };
     b.add(&format!("hooks/{kind}"), json!({ "path": "/bin/sh", "args": ["sh", "-c", script] }));
 }
 
@@ -273,14 +276,16 @@ fn start_container_without_env_has_the_containers() {
 
 #[test]
 fn a_hook_may_ignore_its_stdin() {
-    contract!(Root).run(|t| {
-        let b = t.bundle();
-        b.set("annotations", json!({ "big": "x".repeat(100_000) }));
-        b.add("hooks/createRuntime", json!({ "path": "/bin/true" }));
-        b.add("hooks/poststop", json!({ "path": "/bin/true" }));
-        b.args(&["/bin/true"]);
-        t.run(&b).ok();
-    });
+    contract!(Root).wavers("crun", "fails with `Broken pipe` when the hook is faster than its write").run(
+        |t| {
+            let b = t.bundle();
+            b.set("annotations", json!({ "big": "x".repeat(100_000) }));
+            b.add("hooks/createRuntime", json!({ "path": "/bin/true" }));
+            b.add("hooks/poststop", json!({ "path": "/bin/true" }));
+            b.args(&["/bin/true"]);
+            t.run(&b).ok();
+        },
+    );
 }
 
 #[track_caller]

@@ -8,6 +8,7 @@ mod attacks;
 mod bad_config;
 mod cgroup1;
 mod cli;
+mod differences;
 mod harness;
 mod hooks;
 mod kill_delete;

@@ -5,7 +5,6 @@ use crate::harness::{has_cap, of};
 use serde_json::{Value, json};
 
 const NET_RAW: u32 = 13;
-const SYS_ADMIN: u32 = 21;
 
 #[test]
 fn user_and_group_are_set() {

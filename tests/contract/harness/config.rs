@@ -88,20 +88,10 @@ pub fn without_namespace(config: &mut Value, kind: &str) {
     }
 }
 
-/// The mount whose destination is `destination`, to be changed.
-pub fn mount_at<'a>(config: &'a mut Value, destination: &str) -> &'a mut Value {
-    let mounts = config["mounts"].as_array_mut().expect("mounts");
-    mounts.iter_mut().find(|m| m["destination"] == destination).expect("no mount of that destination")
-}
-
 pub fn without_mount(config: &mut Value, destination: &str) {
     if let Some(list) = config["mounts"].as_array_mut() {
         list.retain(|m| m["destination"] != destination);
     }
-}
-
-pub fn add_mount(config: &mut Value, mount: Value) {
-    config["mounts"].as_array_mut().expect("mounts").push(mount);
 }
 
 /// Where the JSON schemas of the specification are: beside the repository.

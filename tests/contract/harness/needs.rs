@@ -5,6 +5,7 @@ use nix::sched::CloneFlags;
 use std::path::Path;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(dead_code)] // what later tests (v2, systemd, checkpoint) ask for is probed already
 pub enum Need {
     Root,
     Cgroup1,
