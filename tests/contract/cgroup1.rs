@@ -77,7 +77,7 @@ fn without_a_cgroups_path_the_id_is_the_name() {
 
 #[test]
 fn dotdot_in_a_cgroups_path_stays_below_the_root() {
-    contract!(Root, Ctrl1("memory")).wavers("crun", "not looked into").run(|t| {
+    contract!(Root, Ctrl1("memory")).run(|t| {
         let b = t.bundle();
         b.set("linux/cgroupsPath", json!(format!("/../../{}", b.id)));
         let out = t.create(&b);
@@ -234,15 +234,12 @@ fn a_pids_limit_of_one_lets_the_program_start() {
 
 #[test]
 fn a_memory_limit_of_a_megabyte_lets_the_program_start() {
-    contract!(Root, Ctrl1("memory"))
-        .differs("runc", "needs some 7 MB")
-        .wavers("crun", "not looked into")
-        .run(|t| {
-            let b = t.bundle();
-            b.set("linux/resources/memory", json!({ "limit": 1 << 20 }));
-            b.args(&["/guest", "exit", "3"]);
-            t.run(&b).exits(3);
-        });
+    contract!(Root, Ctrl1("memory")).differs("runc", "needs some 7 MB").run(|t| {
+        let b = t.bundle();
+        b.set("linux/resources/memory", json!({ "limit": 1 << 20 }));
+        b.args(&["/guest", "exit", "3"]);
+        t.run(&b).exits(3);
+    });
 }
 
 #[test]
@@ -349,7 +346,7 @@ fn device_rules_deny_and_allow() {
 
 #[test]
 fn the_default_device_rules_are_added() {
-    contract!(Root, Ctrl1("devices")).wavers("crun", "adds others").run(|t| {
+    contract!(Root, Ctrl1("devices")).run(|t| {
         let b = t.created();
         let list = read(&b, "devices", "devices.list");
         for rule in [
@@ -405,7 +402,7 @@ fn a_limit_on_a_missing_controller_is_an_error() {
 /// 1 byte is refused by the kernel as soon as something is charged, or starves init: never a hang.
 #[test]
 fn an_impossible_memory_limit_fails_cleanly() {
-    contract!(Root, Ctrl1("memory")).wavers("crun", "not looked into").run(|t| {
+    contract!(Root, Ctrl1("memory")).run(|t| {
         let b = t.bundle();
         b.set("linux/resources/memory", json!({ "limit": 4096 }));
         b.args(&["/bin/true"]);

@@ -6,6 +6,7 @@
 
 mod attacks;
 mod bad_config;
+mod binds;
 mod cgroup1;
 mod cli;
 mod differences;
@@ -17,8 +18,10 @@ mod lifecycle;
 mod mounts;
 mod namespaces;
 mod process;
+mod program;
 mod rootfs;
 mod run;
 mod seccomp;
+mod seccomp_agent;
 mod state_cmd;
 mod stdio;

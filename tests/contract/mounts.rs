@@ -1,15 +1,14 @@
 //! mounts[]: order, options of every family, mount points, propagation, overlay, idmaps (contract §2.2).
 
 use crate::contract;
-use crate::harness::test::map;
 use crate::harness::{Bundle, Test, leftovers, of};
 use nix::mount::MsFlags;
 use serde_json::{Value, json};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 /// (options, optional fields, file system, super options) of the last mount at `destination`.
-fn mount_line(report: &Value, destination: &str) -> (String, String, String, String) {
+pub fn mount_line(report: &Value, destination: &str) -> (String, String, String, String) {
     let lines = report["mountinfo"].as_array().unwrap();
     let line = lines.iter().map(|l| l.as_str().unwrap()).rfind(|l| l.split(' ').nth(4) == Some(destination));
     let line = line.unwrap_or_else(|| panic!("nothing is mounted at {destination}: {lines:#?}"));
@@ -19,22 +18,22 @@ fn mount_line(report: &Value, destination: &str) -> (String, String, String, Str
     (left[5].into(), left[6..].join(" "), right[0].into(), right[2].into())
 }
 
-fn is_mounted(report: &Value, destination: &str) -> bool {
+pub fn is_mounted(report: &Value, destination: &str) -> bool {
     let lines = report["mountinfo"].as_array().unwrap();
     lines.iter().any(|l| l.as_str().unwrap().split(' ').nth(4) == Some(destination))
 }
 
-fn has(options: &str, option: &str) -> bool {
+pub fn has(options: &str, option: &str) -> bool {
     options.split(',').any(|o| o == option)
 }
 
-fn host_dir(t: &Test) -> std::path::PathBuf {
+pub fn host_dir(t: &Test) -> std::path::PathBuf {
     let dir = t.fresh_dir("host");
     std::fs::write(dir.join("file"), "from the host\n").unwrap();
     dir
 }
 
-fn bind(b: &Bundle, source: &Path, destination: &str, options: &[&str]) {
+pub fn bind(b: &Bundle, source: &Path, destination: &str, options: &[&str]) {
     b.mount(json!({ "destination": destination, "type": "bind", "source": source, "options": options }));
 }
 
@@ -197,242 +196,6 @@ fn unknown_options_go_to_the_file_system() {
 }
 
 #[test]
-fn a_bind_mount_shows_the_source_both_ways() {
-    contract!(Root).run(|t| {
-        let b = t.bundle();
-        let dir = host_dir(t);
-        bind(&b, &dir, "/d", &["bind"]);
-        let r = t.report(&b, &["read:/d/file", "create:/d/new"]);
-        assert_eq!(of(&r["probes"], "read:~1d~1file/text"), "from the host\n");
-        assert_eq!(of(&r["probes"], "create:~1d~1new/errno"), 0);
-        assert!(dir.join("new").exists());
-    });
-}
-
-#[test]
-fn a_bind_mount_without_the_type_word_works() {
-    contract!(Root).run(|t| {
-        let b = t.bundle();
-        let dir = host_dir(t);
-        b.mount(json!({ "destination": "/d", "source": dir, "options": ["rbind", "ro"] }));
-        b.mount(json!({ "destination": "/e", "type": "none", "source": dir, "options": ["bind"] }));
-        let r = t.report(&b, &["read:/d/file", "create:/d/new", "read:/e/file"]);
-        assert_eq!(of(&r["probes"], "create:~1d~1new/errno"), libc::EROFS);
-        assert_eq!(of(&r["probes"], "read:~1e~1file/errno"), 0);
-    });
-}
-
-#[test]
-fn a_relative_bind_source_belongs_to_the_bundle() {
-    contract!(Root).run(|t| {
-        let b = t.bundle();
-        std::fs::create_dir(b.dir.join("data")).unwrap();
-        std::fs::write(b.dir.join("data/file"), "mine").unwrap();
-        bind(&b, Path::new("data"), "/d", &["bind"]);
-        let r = t.report(&b, &["read:/d/file"]);
-        assert_eq!(of(&r["probes"], "read:~1d~1file/text"), "mine");
-    });
-}
-
-#[test]
-fn a_file_is_bound_onto_a_file() {
-    contract!(Root).run(|t| {
-        let b = t.bundle();
-        let dir = host_dir(t);
-        bind(&b, &dir.join("file"), "/new/deep/name", &["bind", "ro"]);
-        let r = t.report(&b, &["read:/new/deep/name", "open-w:/new/deep/name", "stat:/new/deep"]);
-        assert_eq!(of(&r["probes"], "read:~1new~1deep~1name/text"), "from the host\n");
-        assert_eq!(of(&r["probes"], "open-w:~1new~1deep~1name/errno"), libc::EROFS);
-        assert_eq!(of(&r["probes"], "stat:~1new~1deep/mode"), 0o755);
-    });
-}
-
-#[test]
-fn bind_flags_are_set() {
-    contract!(Root).run(|t| {
-        let b = t.bundle();
-        bind(&b, &host_dir(t), "/d", &["bind", "ro", "nosuid", "nodev", "noexec", "noatime"]);
-        let (options, ..) = mount_line(&t.report(&b, &[]), "/d");
-        for option in ["ro", "nosuid", "nodev", "noexec", "noatime"] {
-            assert!(has(&options, option), "{options}");
-        }
-    });
-}
-
-#[test]
-fn a_bind_mount_without_flags_keeps_those_of_the_source() {
-    contract!(Root).differs("crun", "loses some of them").run(|t| {
-        let b = t.bundle();
-        let source = t.fresh_dir("source");
-        t.mount("tmpfs", &source, "tmpfs", MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC | MsFlags::MS_NOATIME, "");
-        bind(&b, &source, "/d", &["bind"]);
-        let (options, ..) = mount_line(&t.report(&b, &[]), "/d");
-        for option in ["nosuid", "noexec", "noatime"] {
-            assert!(has(&options, option), "{options}");
-        }
-    });
-}
-
-#[test]
-fn cleared_flags_are_cleared() {
-    contract!(Root)
-        .differs("runc", "1.1.5 remounts for set flags only")
-        .wavers("crun", "not looked into")
-        .run(|t| {
-            let b = t.bundle();
-            let source = t.fresh_dir("source");
-            t.mount(
-                "tmpfs",
-                &source,
-                "tmpfs",
-                MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC | MsFlags::MS_RDONLY,
-                "",
-            );
-            bind(&b, &source, "/d", &["bind", "suid", "exec", "rw"]);
-            let (options, ..) = mount_line(&t.report(&b, &[]), "/d");
-            for option in ["nosuid", "noexec", "ro"] {
-                assert!(!has(&options, option), "{options}");
-            }
-        });
-}
-
-/// The `fields` of `bind` apply to the mount, not to what lies below it; `rro` and the like do.
-#[test]
-fn rbind_ro_leaves_submounts_writable() {
-    contract!(Root).run(|t| {
-        let b = t.bundle();
-        let source = tree(t);
-        bind(&b, &source, "/d", &["rbind", "ro"]);
-        let r = t.report(&b, &["create:/d/x", "create:/d/sub/x"]);
-        assert_eq!(of(&r["probes"], "create:~1d~1x/errno"), libc::EROFS);
-        assert_eq!(of(&r["probes"], "create:~1d~1sub~1x/errno"), 0);
-    });
-}
-
-/// A directory with a tmpfs below it at `sub`.
-fn tree(t: &Test) -> std::path::PathBuf {
-    let source = host_dir(t);
-    std::fs::create_dir(source.join("sub")).unwrap();
-    t.mount("tmpfs", &source.join("sub"), "tmpfs", MsFlags::empty(), "mode=755");
-    source
-}
-
-#[test]
-fn bind_leaves_submounts_out() {
-    contract!(Root).run(|t| {
-        let b = t.bundle();
-        let source = tree(t);
-        bind(&b, &source, "/plain", &["bind"]);
-        bind(&b, &source, "/deep", &["rbind"]);
-        let r = t.report(&b, &[]);
-        assert!(!is_mounted(&r, "/plain/sub"));
-        assert!(is_mounted(&r, "/deep/sub"));
-    });
-}
-
-#[test]
-fn recursive_attributes_reach_submounts() {
-    contract!(Root, MountSetattr).run(|t| {
-        let b = t.bundle();
-        let source = tree(t);
-        bind(&b, &source, "/d", &["rbind", "rro", "rnosuid", "rnoexec", "rnodev"]);
-        let r = t.report(&b, &["create:/d/sub/x"]);
-        assert_eq!(of(&r["probes"], "create:~1d~1sub~1x/errno"), libc::EROFS);
-        for at in ["/d", "/d/sub"] {
-            let (options, ..) = mount_line(&r, at);
-            for option in ["ro", "nosuid", "noexec", "nodev"] {
-                assert!(has(&options, option), "{at}: {options}");
-            }
-        }
-    });
-}
-
-#[test]
-fn recursive_access_times_are_set() {
-    contract!(Root, MountSetattr)
-        .differs("crun", "1.8.1 does not clear the other access times and gets EINVAL")
-        .run(|t| {
-            let b = t.bundle();
-            let source = tree(t);
-            bind(&b, &source, "/d", &["rbind", "rnoatime"]);
-            bind(&b, &source, "/e", &["rbind", "rnodiratime"]);
-            let r = t.report(&b, &[]);
-            assert!(has(&mount_line(&r, "/d/sub").0, "noatime"));
-            assert!(has(&mount_line(&r, "/e/sub").0, "nodiratime"));
-        });
-}
-
-#[test]
-fn recursive_attributes_can_be_cleared() {
-    contract!(Root, MountSetattr).run(|t| {
-        let b = t.bundle();
-        let source = host_dir(t);
-        std::fs::create_dir(source.join("sub")).unwrap();
-        t.mount("tmpfs", &source.join("sub"), "tmpfs", MsFlags::MS_RDONLY | MsFlags::MS_NOSUID, "mode=755");
-        bind(&b, &source, "/d", &["rbind", "rrw", "rsuid"]);
-        let (options, ..) = mount_line(&t.report(&b, &[]), "/d/sub");
-        assert!(has(&options, "rw") && !has(&options, "nosuid"), "{options}");
-    });
-}
-
-#[test]
-fn propagation_options_are_set() {
-    contract!(Root)
-        .differs("crun", "its last step makes everything private unless rootfsPropagation is given")
-        .run(|t| {
-            let b = t.bundle();
-            let source = host_dir(t);
-            for kind in ["shared", "slave", "private", "unbindable"] {
-                bind(&b, &source, &format!("/{kind}"), &["bind", kind]);
-            }
-            let r = t.report(&b, &[]);
-            assert!(mount_line(&r, "/shared").1.contains("shared:"));
-            assert!(mount_line(&r, "/slave").1.contains("master:"));
-            assert!(!mount_line(&r, "/private").1.contains(':'));
-            assert!(mount_line(&r, "/unbindable").1.contains("unbindable"));
-        });
-}
-
-#[test]
-fn recursive_propagation_reaches_submounts() {
-    contract!(Root)
-        .differs("crun", "its last step makes everything private unless rootfsPropagation is given")
-        .run(|t| {
-            let b = t.bundle();
-            let source = tree(t);
-            bind(&b, &source, "/rshared", &["rbind", "rshared"]);
-            bind(&b, &source, "/rslave", &["rbind", "rslave"]);
-            bind(&b, &source, "/both", &["rbind", "rslave", "rshared"]);
-            let r = t.report(&b, &[]);
-            assert!(mount_line(&r, "/rshared/sub").1.contains("shared:"));
-            assert!(mount_line(&r, "/rslave/sub").1.contains("master:"));
-            let both = mount_line(&r, "/both/sub").1;
-            assert!(both.contains("shared:") && both.contains("master:"), "{both}");
-        });
-}
-
-/// A slave sees what the host mounts later.
-#[test]
-fn a_slave_bind_sees_later_host_mounts() {
-    contract!(Root).differs("crun", "makes everything private unless rootfsPropagation is given").run(|t| {
-        let b = t.bundle();
-        let source = t.fresh_dir("source");
-        t.mount("tmpfs", &source, "tmpfs", MsFlags::empty(), "mode=755");
-        nix::mount::mount(None::<&str>, &source, None::<&str>, MsFlags::MS_SHARED, None::<&str>).unwrap();
-        std::fs::create_dir(source.join("later")).unwrap();
-        bind(&b, &source, "/d", &["rbind", "rslave"]);
-        b.shell("while ! test -e /go; do sleep 0.05; done; exec /guest report");
-        let out = t.create(&b).ok();
-        t.start(&b).ok();
-        t.mount("tmpfs", &source.join("later"), "tmpfs", MsFlags::empty(), "");
-        std::fs::write(b.host("/go"), "").unwrap();
-        t.wait_status(&b.id, "stopped");
-        let r = crate::harness::test::parse_report(&out.stdout_now());
-        assert!(is_mounted(&r, "/d/later"));
-    });
-}
-
-#[test]
 fn tmpcopyup_copies_what_was_there() {
     contract!(Root).run(|t| {
         let b = t.bundle();
@@ -569,20 +332,6 @@ fn a_file_onto_a_directory_names_both() {
 }
 
 #[test]
-fn a_missing_bind_source_is_named() {
-    contract!(Root).run(|t| {
-        let b = t.bundle();
-        bind(&b, Path::new("/no/such/source"), "/d", &["bind"]);
-        t.create(&b)
-            .exits(1)
-            .fails_naming(&["no such file or directory"])
-            .fails_naming(&["/no/such/source"])
-            .one_line();
-        t.nothing_left(&b.id);
-    });
-}
-
-#[test]
 fn an_unknown_file_system_is_named() {
     contract!(Root).differs("crun", "names neither the file system nor the field").run(|t| {
         let b = t.bundle();
@@ -617,67 +366,6 @@ fn some_files_of_proc_may_be_covered() {
         let r = t.report(&b, &["read:/proc/meminfo", "read:/proc/uptime"]);
         assert_eq!(of(&r["probes"], "read:~1proc~1meminfo/text"), "from the host\n");
         assert_eq!(of(&r["probes"], "read:~1proc~1uptime/text"), "from the host\n");
-    });
-}
-
-#[test]
-fn data_on_a_bind_mount_is_an_error() {
-    contract!(Root).differs("runc", "1.1.5 ignores it").differs("crun", "ignores it").run(|t| {
-        let b = t.bundle();
-        bind(&b, &host_dir(t), "/d", &["bind", "mode=755"]);
-        let text = "bind mounts cannot have any filesystem-specific options applied";
-        t.create(&b).exits(1).fails_with(text).one_line();
-        t.nothing_left(&b.id);
-    });
-}
-
-/// mappings of a mount: root outside is 1000 inside and the other way round.
-#[test]
-fn an_idmapped_bind_mount_shifts_owners() {
-    contract!(Root, Idmap).differs("runc", "1.1.5 cannot").run(|t| {
-        let b = t.bundle();
-        let dir = host_dir(t);
-        b.userns(100_000);
-        b.mount(json!({
-            "destination": "/d", "type": "bind", "source": dir, "options": ["bind"],
-            "uidMappings": [map(0, 100_000, 65536)], "gidMappings": [map(0, 100_000, 65536)]
-        }));
-        let r = t.report(&b, &["stat:/d/file", "create:/d/new"]);
-        assert_eq!(of(&r["probes"], "stat:~1d~1file/uid"), 0);
-        assert_eq!(of(&r["probes"], "create:~1d~1new/errno"), 0);
-        assert_eq!(std::fs::metadata(dir.join("new")).unwrap().uid(), 0);
-    });
-}
-
-#[test]
-fn the_idmap_option_takes_the_containers_mapping() {
-    contract!(Root, Idmap).differs("runc", "1.1.5 cannot").run(|t| {
-        let b = t.bundle();
-        let dir = host_dir(t);
-        b.userns(100_000);
-        bind(&b, &dir, "/d", &["bind", "idmap"]);
-        let r = t.report(&b, &["stat:/d/file", "create:/d/new"]);
-        assert_eq!(of(&r["probes"], "stat:~1d~1file/uid"), 0);
-        assert_eq!(std::fs::metadata(dir.join("new")).unwrap().uid(), 0);
-    });
-}
-
-#[test]
-fn mappings_of_a_mount_without_user_namespace_are_no_no_op() {
-    contract!(Root, Idmap).differs("runc", "1.1.5 ignores them").run(|t| {
-        let b = t.bundle();
-        let dir = host_dir(t);
-        b.mount(json!({
-            "destination": "/d", "type": "bind", "source": dir, "options": ["bind", "idmap"],
-            "uidMappings": [map(0, 1000, 1)], "gidMappings": [map(0, 1000, 1)]
-        }));
-        b.args(&["/guest", "report", "stat:/d/file"]);
-        let out = t.run(&b);
-        if out.code == 0 {
-            let r = crate::harness::test::parse_report(&out.stdout);
-            assert_ne!(of(&r["probes"], "stat:~1d~1file/uid"), 0);
-        }
-        t.nothing_left(&b.id);
     });
 }
 

@@ -9,7 +9,7 @@
 //! - `guest exit N`, `guest die N` (by signal), `guest daemon` (leaves a child behind and waits)
 //!
 //! Probes: `read: write:PATH=TEXT open-w: create: mkdir: unlink: ls: stat: readlink: statfs: unshare:FLAGS
-//! mknod:c|b:MAJOR:MINOR:PATH sys:NR[:A…] forksys:NR[:A…] fork chdir: setuid:N`.
+//! mknod:c|b:MAJOR:MINOR:PATH sys:NR[:A…] forksys:NR[:A…] fork chdir:`.
 
 #![no_main] // std's own start-up would ignore SIGPIPE, open closed descriptors and install handlers: all are facts asked for
 
@@ -42,7 +42,6 @@ unsafe extern "C" {
     fn unshare(flags: c_int) -> c_int;
     fn mknod(path: *const c_char, mode: u32, dev: u64) -> c_int;
     fn chdir(path: *const c_char) -> c_int;
-    fn setuid(uid: u32) -> c_int;
     fn statfs(path: *const c_char, buf: *mut c_void) -> c_int;
     fn clock_gettime(clock: c_int, ts: *mut i64) -> c_int;
     fn sigprocmask(how: c_int, set: *const c_void, old: *mut c_void) -> c_int;
@@ -98,7 +97,7 @@ fn status_map() -> String {
     format!("{{{}}}", inner.join(","))
 }
 
-/// Open descriptors: number, target, whether close-on-exec, and what they are (by fstat through /proc).
+/// Open descriptors: number, target, whether close-on-exec.
 fn descriptors() -> String {
     let mut rows = Vec::new();
     for fd in 0..4096 {
@@ -144,16 +143,13 @@ fn limits() -> String {
     for which in 0..16 {
         let mut pair = [0u64; 2];
         let rc = unsafe { syscall(302, 0, which as c_long, 0usize, pair.as_mut_ptr()) };
-        if rc == 0 {
-            rows.push(format!("[{},{}]", pair[0], pair[1]));
-        } else {
-            rows.push("null".into());
-        }
+        rows.push(if rc == 0 { format!("[{},{}]", pair[0], pair[1]) } else { "null".into() });
     }
     list(rows.into_iter())
 }
 
-fn host_names() -> (String, String) {
+/// Node name, domain name, machine.
+fn host_names() -> (String, String, String) {
     let mut buf = [0u8; 65 * 6];
     unsafe { uname(buf.as_mut_ptr().cast()) };
     let field = |n: usize| {
@@ -161,15 +157,7 @@ fn host_names() -> (String, String) {
         let end = part.iter().position(|b| *b == 0).unwrap_or(65);
         quote(&part[..end])
     };
-    (field(1), field(5))
-}
-
-fn machine() -> String {
-    let mut buf = [0u8; 65 * 6];
-    unsafe { uname(buf.as_mut_ptr().cast()) };
-    let part = &buf[65 * 4..65 * 5];
-    let end = part.iter().position(|b| *b == 0).unwrap_or(65);
-    quote(&part[..end])
+    (field(1), field(5), field(4))
 }
 
 fn keyring() -> String {
@@ -249,7 +237,7 @@ fn facts() -> Vec<(&'static str, String)> {
     let fds = descriptors();
     let mut out = vec![("fds", fds)];
     out.extend(identity());
-    let (host, domain) = host_names();
+    let (host, domain, machine) = host_names();
     let args: Vec<_> = std::env::args_os().map(|a| quote(a.as_bytes())).collect();
     let env = slurp("/proc/self/environ");
     let env_list = list(env.split(|b| *b == 0).filter(|e| !e.is_empty()).map(quote));
@@ -265,7 +253,7 @@ fn facts() -> Vec<(&'static str, String)> {
     out.extend([
         ("hostname", host),
         ("domainname", domain),
-        ("machine", machine()),
+        ("machine", machine),
         ("argv", list(args.into_iter())),
         ("env", env_os),
         ("environ", env_list),
@@ -438,7 +426,6 @@ fn probe(text: &str) -> String {
         "forksys" => in_child(|| raw_syscall(arg)),
         "fork" => in_child(|| 0),
         "chdir" => answer(i64::from(unsafe { chdir(c(arg).as_ptr()) })),
-        "setuid" => in_child(|| i64::from(unsafe { setuid(numbers(arg)[0] as u32) })),
         _ => object(&[("errno", "-2".into())]),
     }
 }
