@@ -25,8 +25,8 @@ check: ## format, clippy without warnings, import rules between modules
 demo: release ## run a busybox container and show what happens
 	hack/demo.sh
 
-test: release ## everything: unit, contract, seccomp oracle, bundles, a short sweep (root; installs what it lacks)
-	hack/test.sh unit contract peers oracle bundles sweep
+test: release ## everything: unit, rooms, contract, peers, bundles, a short sweep (root; installs what it lacks)
+	hack/test.sh unit rooms contract peers bundles sweep
 
 test-unit: ## unit tests and import rules, no root needed
 	hack/test.sh unit

@@ -24,9 +24,9 @@ ls
 grep -A 4 '"args"' config.json
 
 if "$RUNTIME" --help 2>&1 | grep -qw explain; then
-    say "explain prints what would be done, without doing it (first lines)"
-    show explain >"$work/explain"
-    head -n 25 "$work/explain"
+    say "explain prints what would be done, without doing it (some of its lines)"
+    echo "\$ $name explain"
+    "$RUNTIME" explain | grep -E '^(container|tree|new|hostname|rootfs.ops|process\.(argv|cap.*effective|rlimits|no_new))' | cut -c1-120 | head -n 12
 fi
 
 say "run: create, start, wait, delete in one"

@@ -235,8 +235,8 @@ static void limit_rights(void)
 static void container(void)
 {
     for (int i = 0; i < hierarchies; i++)
-        if (i != unified)
-            put(group[i], "cgroup.procs", "0");
+        if (i != unified) // cgroup.procs would wait for all threads' groups, an RCU grace period on a busy machine
+            put(group[i], "tasks", "0");
     if (docker)
         MUST(unshare(CLONE_NEWCGROUP));
     make_root();
