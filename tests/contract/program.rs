@@ -153,7 +153,9 @@ fn the_program_is_looked_up_with_the_users_rights() {
         |t| {
             let b = t.bundle();
             std::fs::copy(b.host("/guest"), b.host("/root/secret")).unwrap();
+            // Without CAP_DAC_OVERRIDE, which would let the user in.
             b.set("process/user", json!({ "uid": 1000, "gid": 1000 })).args(&["/root/secret", "exit", "0"]);
+            b.set("process/capabilities", json!({}));
             t.create(&b).exits(1).fails_naming(&["permission denied"]);
             t.nothing_left(&b.id);
         },
