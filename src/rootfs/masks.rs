@@ -11,9 +11,8 @@ use std::time::Duration;
 use rustix::fs::FileType;
 
 use crate::error::{Call, Doing, Error, Result};
-use crate::plan::rootfs::RootfsPlan;
+use crate::plan::rootfs::{MOUNT_ATTR_RDONLY, RootfsPlan};
 use crate::rootfs::{Jail, devices};
-use crate::spec::mount_options::MOUNT_ATTR_RDONLY;
 use crate::sys::path::{Last, is_char_device, kind};
 use crate::sys::tree::{self, LazyProc, NewFs, Tree};
 

@@ -8,11 +8,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags, XattrFlags};
 
 use crate::error::{Call, Doing, Error, Result};
-use crate::plan::rootfs::{BindOp, Fallback, FsOp, MountOp, Opener, Target, What};
+use crate::plan::rootfs::{BindOp, Fallback, FsOp, MOUNT_ATTR_ATIME_MASK, MountOp, Opener, Target, What};
 use crate::rootfs::{Filler, copy_up, devices, masks};
-use crate::spec::mount_options::MOUNT_ATTR_ATIME_MASK;
 use crate::sys::mount::is_procfs;
-use crate::sys::path::{Found, Last, kind, kind_words};
+use crate::sys::path::{Found, Last, identity, kind, kind_words};
 use crate::sys::tree::{self, NewFs, Tree};
 
 impl Filler {
@@ -32,6 +31,10 @@ impl Filler {
                 Some(Fallback::Bind(bind)) => {
                     let mut tree = Tree::of_path(&bind.source, bind.recursive)?;
                     change_attributes(&mut tree, op, bind, Changer::Init)?;
+                    if bind.recursive {
+                        // It stands for one mount: its flags are those of all that comes with it.
+                        tree.set_attr_recursive(bind.set, 0)?;
+                    }
                     self.attach(op, tree, target.fd.as_fd())?
                 }
                 Some(Fallback::Empty) => self.attach(op, masks::empty(None)?, target.fd.as_fd())?,
@@ -151,6 +154,14 @@ impl Filler {
     }
 
     fn finish(&mut self, op: &MountOp, fd: OwnedFd) -> Result<()> {
+        if op.target == Target::RealDirectory {
+            // Renamed away between lookup and mount, by a container that shares the tree, the mount would lie
+            // where no masked path covers it.
+            let there = self.root.find(&op.destination, Last::Stay)?;
+            if identity(there.as_fd())? != identity(fd.as_fd())? {
+                return Err(Error::new("the mount point was exchanged while it was mounted on"));
+            }
+        }
         for flags in &op.propagation {
             tree::set_propagation(fd.as_fd(), *flags, &self.proc).doing("set the propagation")?;
         }

@@ -181,7 +181,7 @@ impl RootFd {
             last,
             make,
             made: false,
-            deadline: Instant::now() + PATIENCE,
+            until: None,
         };
         walk.prepend(path.as_os_str());
         while let Some(name) = walk.left.pop_front() {
@@ -210,7 +210,8 @@ struct Walk<'a> {
     last: Last,
     make: Make,
     made: bool,
-    deadline: Instant,
+    /// Set while one component is being created again and again because somebody else acts on it.
+    until: Option<Instant>,
 }
 
 impl Walk<'_> {
@@ -251,6 +252,7 @@ impl Walk<'_> {
             Err(Errno::NOENT) if self.make != Make::Nothing => return self.create(name),
             answer => answer.call("openat")?,
         };
+        self.until = None;
         let kind = FileType::from_raw_mode(rustix::fs::fstat(&fd).call("fstat")?.st_mode);
         if kind != FileType::Symlink || (self.left.is_empty() && self.last == Last::Stay) {
             self.at.push(Step { name, fd, kind });
@@ -284,13 +286,13 @@ impl Walk<'_> {
         };
         match made {
             Ok(()) => self.made |= end,
-            Err(e) if e.errno() == libc::EEXIST && Instant::now() < self.deadline => {}
+            Err(e) if e.errno() == libc::EEXIST => {}
             Err(e) => {
                 let path = self.text(&name);
                 return Err(e.doing(format!("create {path} in the root")));
             }
         }
-        if Instant::now() > self.deadline {
+        if Instant::now() > *self.until.get_or_insert_with(|| Instant::now() + PATIENCE) {
             return Err(Error::sys("openat", libc::EAGAIN).hint("the path is being changed while it is made"));
         }
         self.left.push_front(name);

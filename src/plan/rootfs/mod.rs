@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::plan::cgroup::{Hierarchy, Layout};
 use crate::spec::Bundle;
 
+pub use crate::spec::mount_options::{MOUNT_ATTR_ATIME_MASK, MOUNT_ATTR_RDONLY};
 pub use devices::{DeviceKind, DeviceOp, How, LinkOp};
 pub use mounts::{BindOp, Fallback, FsOp, IdmapOp, MountOp, Opener, Target, What};
 
