@@ -1,14 +1,12 @@
 //! A user namespace: what the runtime opens and idmaps, what stays locked, what the kernel refuses.
 
 #![allow(unsafe_code)]
-
 use std::fs;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
 
-use orlop::plan::cgroup::Version;
 use orlop::plan::rootfs::{RootfsPlan, View};
 use orlop::rootfs;
 use serde_json::{Value, json};
