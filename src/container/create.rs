@@ -358,7 +358,7 @@ impl Attempt {
         if let Some(init) = self.init.take() {
             kill_child(init.pidfd.as_fd());
             // ECHILD: the caller ignores SIGCHLD, the kernel has reaped it.
-            if wait(init.pidfd.as_fd()).is_err() {}
+            let _ = wait(init.pidfd.as_fd());
         }
         let error = match self.warnings.is_empty() {
             true => error,

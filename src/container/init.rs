@@ -7,7 +7,7 @@
 use super::create::Joined;
 use super::hooks::{self, HookState, OCI_VERSION};
 use super::last::{self, Stage, StageFds};
-use super::message::{Channel, Kind, Message, Step};
+use super::message::{Channel, Failed, Kind, Message, Step};
 use crate::cgroup::Cgroups;
 use crate::console::pty;
 use crate::error::{Call, Doing, Error, Result};
@@ -53,17 +53,14 @@ pub enum Born {
 }
 
 pub fn run(inherited: &Inherited, born: Born, host: HostFds) -> Infallible {
-    let (step, e) = match steps(inherited, born, host) {
-        Err(failed) => failed,
-        Ok(never) => match never {},
-    };
+    let Err(failed) = steps(inherited, born, host);
     // The runtime sees at least the end-of-file.
-    if inherited.channel.send(&Message::failed(step, &e), &[]).is_err() {}
+    let _ = inherited.channel.send(&failed.message(), &[]);
     exit_now(1)
 }
 
-fn steps(inherited: &Inherited, born: Born, host: HostFds) -> Result<Infallible, (Step, Error)> {
-    let at = |step: Step| move |e: Error| (step, e);
+fn steps(inherited: &Inherited, born: Born, host: HostFds) -> Result<Infallible, Failed> {
+    let at = |step: Step| move |e: Error| Failed { step, error: Box::new(e) };
     let (plan, channel) = (inherited.plan, inherited.channel);
 
     // N1: hide, enter the cgroup before anything can be forked, join, lead a session.
@@ -79,7 +76,7 @@ fn steps(inherited: &Inherited, born: Born, host: HostFds) -> Result<Infallible,
     }
     setsid().map_err(at(Step::N1))?;
     // Best effort: a filter around the runtime may refuse it, and what was inherited is legal.
-    if scheduling::reset_affinity().is_err() {}
+    let _ = scheduling::reset_affinity();
     channel.await_or_die(Kind::Proceed);
 
     // N2: what takes effect in place.
@@ -150,7 +147,7 @@ fn steps(inherited: &Inherited, born: Born, host: HostFds) -> Result<Infallible,
     ]) {
         keep_on_exec(fd).map_err(at(Step::N7))?;
     }
-    Err((Step::N7, last_stage::enter(image.as_fd())))
+    Err(Failed { step: Step::N7, error: Box::new(last_stage::enter(image.as_fd())) })
 }
 
 /// All kinds but pid (the runtime's clone has joined it) and user (then the intermediate has).

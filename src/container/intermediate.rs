@@ -5,7 +5,7 @@
 //! init stays the runtime's child and everything new belongs to the mapped root.
 
 use super::init::{self, Born, Inherited};
-use super::message::{Kind, Message, Step};
+use super::message::{Failed, Kind, Message, Step};
 use crate::error::{Call, Doing, Error, Result};
 use crate::plan::namespaces::{NsKind, TimeOffset};
 use crate::rootfs::HostFds;
@@ -16,16 +16,16 @@ use std::convert::Infallible;
 use std::os::fd::AsFd;
 
 pub fn run(inherited: &Inherited, host: HostFds) -> Infallible {
-    if let Err((step, e)) = steps(inherited, host) {
+    if let Err(failed) = steps(inherited, host) {
         // The runtime sees at least the end-of-file.
-        if inherited.channel.send(&Message::failed(step, &e), &[]).is_err() {}
+        let _ = inherited.channel.send(&failed.message(), &[]);
         exit_now(1);
     }
     exit_now(0)
 }
 
-fn steps(inherited: &Inherited, host: HostFds) -> Result<(), (Step, Error)> {
-    let at = |step: Step| move |e: Error| (step, e);
+fn steps(inherited: &Inherited, host: HostFds) -> Result<(), Failed> {
+    let at = |step: Step| move |e: Error| Failed { step, error: Box::new(e) };
     let plan = inherited.plan;
 
     // I1: in the cgroup first, then out of the runtime's namespaces.
@@ -68,7 +68,8 @@ fn steps(inherited: &Inherited, host: HostFds) -> Result<(), (Step, Error)> {
     let mut flags = libc::CLONE_PARENT as u64;
     for kind in &plan.namespaces.create {
         let made = matches!(kind, NsKind::User | NsKind::Cgroup);
-        if !made && !(*kind == NsKind::Time && !offsets.is_empty()) {
+        let by_offsets = *kind == NsKind::Time && !offsets.is_empty();
+        if !made && !by_offsets {
             flags |= kind.flag() as u64;
         }
     }

@@ -118,11 +118,6 @@ impl Message {
         Self { kind, step: None, op: 0, errno: 0, number: 0, text: String::new() }
     }
 
-    pub fn failed(step: Step, error: &Error) -> Self {
-        let text = error.to_string();
-        Self { step: Some(step), errno: error.errno(), text, ..Self::new(Kind::Failed) }
-    }
-
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![self.kind as u8, self.step.map_or(0, |step| step as u8), 0, 0];
         bytes.extend_from_slice(&self.op.to_ne_bytes());
@@ -147,6 +142,21 @@ impl Message {
             number: i32::from_ne_bytes(word(12)?),
             text: String::from_utf8_lossy(bytes.get(HEAD..)?).into_owned(),
         })
+    }
+}
+
+/// What a child could not do, and where.
+#[derive(Debug)]
+pub struct Failed {
+    pub step: Step,
+    pub error: Box<Error>,
+}
+
+impl Failed {
+    /// The sentence is made here, where all of it is known.
+    pub fn message(&self) -> Message {
+        let text = self.error.to_string();
+        Message { step: Some(self.step), errno: self.error.errno(), text, ..Message::new(Kind::Failed) }
     }
 }
 

@@ -85,9 +85,9 @@ pub fn ended_within(pidfd: BorrowedFd, milliseconds: i32) -> bool {
 
 /// The inode of a pidfd, unique per process and boot on pidfs (Linux 6.9); 0 elsewhere.
 pub fn pidfd_inode(pidfd: BorrowedFd) -> u64 {
-    const PID_FS_MAGIC: i64 = 0x5049_4446;
+    const PID_FS_MAGIC: rustix::fs::FsWord = 0x5049_4446;
     match rustix::fs::fstatfs(pidfd) {
-        Ok(fs) if fs.f_type as i64 == PID_FS_MAGIC => {}
+        Ok(fs) if fs.f_type == PID_FS_MAGIC => {}
         _ => return 0,
     }
     rustix::fs::fstat(pidfd).map_or(0, |stat| stat.st_ino)
@@ -145,7 +145,7 @@ pub fn reset_signals() {
 /// A signal to a process that is our direct, unreaped child.
 pub fn kill_child(pidfd: BorrowedFd) {
     // The child may be dead already: nothing is lost then.
-    if rustix::process::pidfd_send_signal(pidfd.as_fd(), Signal::KILL).is_err() {}
+    let _ = rustix::process::pidfd_send_signal(pidfd.as_fd(), Signal::KILL);
 }
 
 fn last(call: &'static str) -> Error {

@@ -51,7 +51,7 @@ pub fn run(program: &Program) -> Result<Outcome> {
     let child = clone3(&Clone::default(), || {
         let errno = exec(program, &path, &args, &env, [&input, &output_end]);
         // The pipe closes at execve; an errno in it says that there was none.
-        if rustix::io::write(&failure_end, &errno.to_ne_bytes()).is_err() {}
+        let _ = rustix::io::write(&failure_end, &errno.to_ne_bytes());
         exit_now(127)
     })?;
     drop((output_end, failure_end));

@@ -100,6 +100,7 @@ fn inside() {
 
 fn view() -> View<'static> {
     View {
+        notify: None,
         mount_ns: MountNs::New,
         new_userns: false,
         userns: false,
