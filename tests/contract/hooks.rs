@@ -86,6 +86,9 @@ fn state_given(t: &Test, kind: &str) -> (Value, i32, Bundle) {
     t.create(&b).ok();
     let pid = t.pid(&b.id);
     t.start(&b).ok();
+    if kind != "poststop" {
+        wait_file(&file);
+    }
     t.rt(&["delete", "--force", &b.id]).ok();
     (serde_json::from_str(&wait_file(&file)).expect("the state is JSON"), pid, b)
 }
@@ -149,6 +152,9 @@ fn namespace_seen(t: &Test, kind: &str, name: &str) -> (String, Bundle, String) 
     let pid = t.pid(&b.id);
     t.start(&b).ok();
     let inits = std::fs::read_link(format!("/proc/{pid}/ns/{name}")).unwrap().display().to_string();
+    if kind != "poststop" {
+        wait_file(&file);
+    }
     t.rt(&["delete", "--force", &b.id]).ok();
     (wait_file(&file).trim().to_owned(), b, inits)
 }
