@@ -285,6 +285,7 @@ fn an_id_of_255_bytes_works() {
 #[test]
 fn the_state_root_is_made_private() {
     contract!(Root).run(|t| {
+        std::fs::remove_dir(&t.root).unwrap();
         let b = t.created();
         let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&t.root) & 0o077 & !0o011, 0, "{:o}", mode(&t.root));
