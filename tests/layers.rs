@@ -14,7 +14,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("clock", &["error"]),
     ("sys", &["error"]),
     ("log", &["error", "clock", "sys"]),
-    ("cli", &["error", "log"]),
+    ("cli", &["error", "log", "plan"]),
     ("spec", &["error"]),
     ("plan", &["spec", "error"]),
     ("host", &["plan", "sys", "error"]),
@@ -22,7 +22,8 @@ const DOORS: &[(&str, &[&str])] = &[
     ("cgroup", EXECUTOR),
     ("security", EXECUTOR),
     ("console", EXECUTOR),
-    ("process", EXECUTOR),
+    // Waiting in the foreground relays the terminal by the same poll.
+    ("process", &["plan", "sys", "console", "log", "clock", "error"]),
     ("state", EXECUTOR),
     ("criu", EXECUTOR),
     (
@@ -32,7 +33,10 @@ const DOORS: &[(&str, &[&str])] = &[
             "sys", "log", "clock", "error",
         ],
     ),
-    ("commands", &["container", "plan", "host", "spec", "state", "log", "clock", "error", "cli"]),
+    (
+        "commands",
+        &["container", "console", "process", "plan", "host", "spec", "state", "log", "clock", "error", "cli"],
+    ),
     ("main", &["commands", "cli", "log", "error"]),
     ("lib", &[]),
 ];

@@ -3,13 +3,12 @@
 use super::{Context, Outcome, absolute, write_pid_file};
 use crate::container::create::{self, Created, Request};
 use crate::container::delete;
-use crate::error::{Doing, Error, Result};
+use crate::error::{Error, Result};
 use crate::plan::{self, CreatePlan, Options};
 use crate::spec::{self, Bundle};
 use crate::state::Root;
 use anyhow::Context as _;
 use clap::Parser;
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 /// Options that `create` and `run` share.
@@ -119,12 +118,7 @@ fn announce(created: &Created, pid_file: Option<&Path>, pidfd_socket: Option<&Pa
         write_pid_file(path, created.init.pid)?;
     }
     if let Some(path) = pidfd_socket {
-        let send = || {
-            let socket = crate::sys::socket::connect_unix_stream(path)?;
-            // runc's payload for an init; "setns" stands for an exec.
-            crate::sys::socket::send_with_fds(&socket, b"standard", &[created.init.pidfd.as_fd()])
-        };
-        send().at_with(|| path.display().to_string()).doing("send the pidfd")?;
+        create::send_pidfd(&created.init, path)?;
     }
     Ok(())
 }

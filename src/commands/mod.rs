@@ -39,8 +39,6 @@ pub type Outcome = anyhow::Result<i32>;
 pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
     // Before anything is opened: the numbers of the caller's descriptors must be told from ours.
     let inherited = crate::process::stdio::sanitise();
-    // A peer that hangs up must be an errno. The children reset it.
-    let _ = crate::sys::process::ignore(libc::SIGPIPE);
     let (global, request) = cli::parse(args);
     let log = match &global.log {
         None => Ok(Log::stderr(global.format, global.level)),

@@ -21,7 +21,7 @@ use crate::state::{Entry, Identity, Record, Root, VERSION, store};
 use crate::sys::clone::{Child, Clone, clone3};
 use crate::sys::ns;
 use crate::sys::process::{Ended, ended_within, kill_child, pidfd_inode, set_dumpable, wait};
-use crate::sys::socket::{connect_unix_stream, seqpacket_pair};
+use crate::sys::socket::{connect_unix_stream, send_with_fds, seqpacket_pair};
 use rustix::fs::{Mode, OFlags};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -400,6 +400,15 @@ fn clone_init(plan: &CreatePlan, inherited: &Inherited, host: rootfs::HostFds) -
         ns::setns(fd.as_fd(), kind.flag()).doing("leave the container's namespace")?;
     }
     child
+}
+
+/// `--pidfd-socket`: one message with the pidfd. The payload is runc's for an init ("setns" is an exec's).
+pub fn send_pidfd(init: &Child, path: &Path) -> Result<()> {
+    let send = || {
+        let socket = connect_unix_stream(path)?;
+        send_with_fds(&socket, b"standard", &[init.pidfd.as_fd()])
+    };
+    send().at_with(|| path.display().to_string()).doing("send the pidfd")
 }
 
 /// A namespace that the config names, opened and checked before anything depends on it.

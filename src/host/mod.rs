@@ -1,5 +1,6 @@
 //! What this host is: read once, only what is asked for, as plain values for the plan.
 
+pub mod capabilities;
 pub mod cgroup;
 pub mod process;
 
@@ -23,12 +24,13 @@ pub fn environment() -> Vec<String> {
 /// The facts that every plan is made from.
 pub fn facts() -> Result<HostFacts> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let capabilities = capabilities::read()?;
     Ok(HostFacts {
         euid: rustix::process::geteuid().as_raw(),
         egid: rustix::process::getegid().as_raw(),
         in_user_namespace: in_user_namespace()?,
-        last_cap: last_cap()?,
-        grantable: crate::security::capabilities::grantable(false)?,
+        last_cap: capabilities.last,
+        grantable: capabilities.grantable,
         cgroups: cgroup::facts()?,
         listen_fds: crate::plan::fds::listen_fds(
             variable("LISTEN_PID").as_deref(),
@@ -44,12 +46,6 @@ pub fn in_user_namespace() -> Result<bool> {
     let map = read("/proc/self/uid_map")?;
     let words: Vec<&str> = map.split_ascii_whitespace().collect();
     Ok(words != ["0", "0", "4294967295"])
-}
-
-fn last_cap() -> Result<u32> {
-    const PATH: &str = "/proc/sys/kernel/cap_last_cap";
-    // Every kernel since 3.2 has the file; 40 is CAP_CHECKPOINT_RESTORE, the last one known to us.
-    Ok(read(PATH)?.trim().parse().unwrap_or(40))
 }
 
 fn read(path: &'static str) -> Result<String> {

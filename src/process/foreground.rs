@@ -13,7 +13,8 @@ use rustix::process::{Pid, WaitOptions, WaitStatus};
 use super::notify::Notify;
 use crate::console::relay::Relay;
 use crate::error::{Call, Doing, Error, Result};
-use crate::sys::signal::{BlockedSignals, pidfd_send_signal, set_default};
+pub use crate::sys::signal::BlockedSignals;
+use crate::sys::signal::{pidfd_send_signal, set_default};
 
 /// How often a terminal that nobody has open is looked at again.
 const RETRY: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };

@@ -21,6 +21,8 @@ pub fn sanitise() -> Result<u32> {
     }
     stdio::fill_closed()?;
     stdio::close_on_exec_from(FIRST)?;
+    // A peer that hangs up must be an errno. Every child resets it.
+    crate::sys::process::ignore(libc::SIGPIPE)?;
     Ok(open)
 }
 

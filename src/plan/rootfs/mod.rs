@@ -9,6 +9,7 @@ pub mod cgroups;
 pub mod devices;
 pub mod masks;
 pub mod mounts;
+pub mod notify;
 pub mod userns;
 
 use std::path::{Path, PathBuf};

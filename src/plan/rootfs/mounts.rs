@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::{LinuxIdMapping, Mount};
 use serde::Serialize;
 
-use super::{MountNs, Op, View, cgroups, clean, userns};
+use super::{MountNs, Op, View, cgroups, clean, notify, userns};
 use crate::error::{Error, Result};
-use crate::plan::environment::NOTIFY_DIRECTORY;
 use crate::spec::Bundle;
 use crate::spec::mount_options::{
     self, Bind, Idmap, MOUNT_ATTR_ATIME_MASK, MOUNT_ATTR_NOATIME, MOUNT_ATTR_NODEV, MOUNT_ATTR_NODIRATIME,
@@ -168,34 +167,8 @@ pub fn ops(bundle: &Bundle, view: &View<'_>, warnings: &mut Vec<String>) -> Resu
     for (index, mount) in bundle.spec.mounts().iter().flatten().enumerate() {
         entry(bundle, view, index, mount, &mut ops, warnings)?;
     }
-    ops.extend(view.notify.as_ref().map(|source| notify(source, view)));
+    ops.extend(view.notify.as_ref().map(|source| notify::op(source, view)));
     Ok(ops)
-}
-
-/// The directory of the notification socket: read-only, for a name in it must stay ours.
-fn notify(source: &Path, view: &View<'_>) -> Op {
-    let options = ["bind", "ro", "nosuid", "noexec", "nodev"].map(str::to_owned);
-    let options = mount_options::parse(&options);
-    let (set, clear, must_clear) = bind_attr(&options);
-    Op::Mount(MountOp {
-        at: "NOTIFY_SOCKET".into(),
-        target: Target::LikeSource,
-        destination: NOTIFY_DIRECTORY.into(),
-        what: What::Bind(BindOp {
-            source: source.to_owned(),
-            recursive: false,
-            set,
-            clear,
-            must_clear,
-            idmap: None,
-            opener: if view.userns { Opener::InitElseRuntime } else { Opener::Init },
-        }),
-        recursive: None,
-        propagation: Vec::new(),
-        late_readonly: false,
-        over_proc: false,
-        only_procfs: false,
-    })
 }
 
 fn options(mount: &Mount) -> MountOptions {

@@ -1,6 +1,7 @@
 //! The last stage of init as the runtime sees it: lay out its plan, put it into a sealed memfd, become it.
 //! What it does is in stage.rs; ARCHITECTURE.md ("the last stage") says why it is a program of its own.
 
+mod hooks;
 pub mod image;
 pub mod layout;
 mod raw;

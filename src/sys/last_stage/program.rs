@@ -5,6 +5,7 @@
 // layout.rs and raw.rs also serve the runtime's side.
 #![allow(dead_code)]
 
+mod hooks;
 mod layout;
 mod raw;
 mod stage;

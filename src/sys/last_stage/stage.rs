@@ -6,7 +6,7 @@
 //! Runs in init, inside all namespaces of the container, after pivot_root, with the credentials that
 //! init was born with. Must be single-threaded. Ends in execve or exit_group.
 
-use super::layout::{self, Hook, Op, Page, Plan};
+use super::layout::{self, Op, Page, Plan};
 use super::raw::{call, call6, nr};
 
 const PR_SET_KEEPCAPS: usize = 8;
@@ -23,18 +23,17 @@ const X_OK: usize = 1;
 const S_IFMT: u32 = 0o170000;
 const S_IFDIR: u32 = 0o040000;
 const ENOENT: i32 = 2;
-const EINTR: i32 = 4;
+pub(super) const EINTR: i32 = 4;
 const EACCES: i32 = 13;
 const EPERM: i32 = 1;
 const EINVAL: i32 = 22;
 const EISDIR: i32 = 21;
 const ENOSYS: i32 = 38;
-const CLOEXEC: usize = 0o2000000;
 
 /// Where a failure is told: the channel until the gate is reached, the page afterwards.
-struct Stage {
+pub(super) struct Stage {
     plan: *const Plan,
-    page: *mut Page,
+    pub(super) page: *mut Page,
     /// Still connected to the runtime.
     channel: bool,
     /// The first chdir succeeded.
@@ -68,11 +67,11 @@ pub unsafe fn run(plan: *const Plan) -> ! {
 }
 
 /// Turns a raw result into errno, 0 for success.
-fn errno(result: isize) -> i32 {
+pub(super) fn errno(result: isize) -> i32 {
     if (-4095..0).contains(&result) { -result as i32 } else { 0 }
 }
 
-fn exit(code: usize) -> ! {
+pub(super) fn exit(code: usize) -> ! {
     // SAFETY: exit_group and exit take a number and do not return, unless a filter denies both.
     unsafe {
         call(nr::EXIT_GROUP, code, 0, 0, 0);
@@ -96,7 +95,7 @@ fn exit(code: usize) -> ! {
 // the process; pointers inside it are absolute and NUL-terminated as layout.rs says; buffers passed to
 // the kernel are locals that outlive the call; `self.page` is null or a live shared mapping.
 impl Stage {
-    fn plan(&self) -> &Plan {
+    pub(super) fn plan(&self) -> &Plan {
         // SAFETY: see the impl.
         unsafe { &*self.plan }
     }
@@ -120,13 +119,13 @@ impl Stage {
     }
 
     /// False only when a filter denies it.
-    fn close(&self, fd: i32) -> bool {
+    pub(super) fn close(&self, fd: i32) -> bool {
         // SAFETY: closing a descriptor this process owns.
         fd < 0 || errno(unsafe { call(nr::CLOSE, fd as usize, 0, 0, 0) }) == 0
     }
 
     /// Tells what failed and ends. Never returns.
-    fn fail(&self, op: Op, errno: i32, detail: i32) -> ! {
+    pub(super) fn fail(&self, op: Op, errno: i32, detail: i32) -> ! {
         if self.channel {
             let _ = self.send(layout::MESSAGE_FAILED, op as u32, errno, detail);
         } else if !self.page.is_null() {
@@ -157,7 +156,7 @@ impl Stage {
         self::errno(sent) == 0
     }
 
-    fn check(&self, op: Op, result: isize) {
+    pub(super) fn check(&self, op: Op, result: isize) {
         if errno(result) != 0 {
             self.fail(op, errno(result), 0);
         }
@@ -433,139 +432,5 @@ impl Stage {
         // SAFETY: see the impl.
         let result = unsafe { call(nr::EXECVE, path as usize, plan.argv as usize, plan.envp as usize, 0) };
         self.fail(Op::Execve, errno(result), 0)
-    }
-
-    fn hooks(&self) {
-        let plan = self.plan();
-        let mut index = 0;
-        while index < plan.hook_count {
-            // SAFETY: see the impl; `hooks` is an array of hook_count entries.
-            let hook = unsafe { &*(plan.hooks as *const Hook).add(index as usize) };
-            if !self.page.is_null() {
-                // SAFETY: see the impl.
-                unsafe { (&raw mut (*self.page).hook).write_volatile(index as u32) };
-            }
-            self.run_hook(hook);
-            index += 1;
-        }
-    }
-
-    fn run_hook(&self, hook: &Hook) {
-        let mut pipe = [0i32; 2];
-        // SAFETY: see the impl; SIGCHLD (17) as exit signal of a plain fork-like clone.
-        let child = unsafe {
-            self.check(Op::HookStart, call(nr::PIPE2, pipe.as_mut_ptr() as usize, CLOEXEC, 0, 0));
-            if self.plan().hook_stdin >= 0 {
-                call(nr::LSEEK, self.plan().hook_stdin as usize, 0, 0, 0);
-            }
-            call6(nr::CLONE, 17, 0, 0, 0, 0, 0)
-        };
-        self.check(Op::HookStart, child);
-        if child == 0 {
-            self.become_hook(hook, pipe[1]);
-        }
-        let _ = self.close(pipe[1]);
-        let timed_out = self.wait_for_hook(child as i32, pipe[0], hook.timeout);
-        let mut status = 0i32;
-        // SAFETY: see the impl.
-        unsafe {
-            if timed_out {
-                call(nr::KILL, child as usize, 9, 0, 0);
-            }
-            while errno(call(nr::WAIT4, child as usize, &raw mut status as usize, 0, 0)) == EINTR {}
-        }
-        let _ = self.close(pipe[0]);
-        if timed_out {
-            self.fail(Op::HookTimeout, 0, 0);
-        }
-        if status != 0 {
-            self.fail(Op::HookStatus, 0, status);
-        }
-    }
-
-    fn become_hook(&self, hook: &Hook, output: i32) -> ! {
-        // SAFETY: see the impl; after the clone this process owns its copies of the descriptors.
-        unsafe {
-            if self.plan().hook_stdin >= 0 {
-                call(nr::DUP3, self.plan().hook_stdin as usize, 0, 0, 0);
-            }
-            call(nr::DUP3, output as usize, 1, 0, 0);
-            call(nr::DUP3, output as usize, 2, 0, 0);
-            let result = call(nr::EXECVE, hook.path as usize, hook.argv as usize, hook.envp as usize, 0);
-            if !self.page.is_null() {
-                (&raw mut (*self.page).errno).write_volatile(errno(result));
-            }
-        }
-        exit(127)
-    }
-
-    /// Collects the hook's output into the page until it ends; true = its time is up.
-    fn wait_for_hook(&self, child: i32, output: i32, timeout: u64) -> bool {
-        let deadline = if timeout > 0 { self.now() + timeout } else { 0 };
-        // SAFETY: plain numbers.
-        let pidfd = unsafe { call(nr::PIDFD_OPEN, child as usize, 0, 0, 0) };
-        let pidfd = if errno(pidfd) == 0 { pidfd as i32 } else { -1 };
-        let mut output = output;
-        let mut taken = 0usize;
-        let expired = loop {
-            let left = match deadline {
-                0 => -1i64,
-                at => match at.checked_sub(self.now()) {
-                    Some(left) if left > 0 => left as i64,
-                    _ => break true,
-                },
-            };
-            // struct pollfd { fd, events: i16, revents: i16 }; POLLIN = 1.
-            let mut polls = [[output, 1], [pidfd, 1]];
-            let time = [left / 1000, (left % 1000) * 1_000_000];
-            let time_pointer = if left < 0 { 0 } else { &raw const time as usize };
-            // SAFETY: see the impl.
-            let ready = unsafe { call6(nr::PPOLL, polls.as_mut_ptr() as usize, 2, time_pointer, 0, 0, 0) };
-            if errno(ready) != 0 && errno(ready) != EINTR {
-                break false;
-            }
-            if polls[0][1] >> 16 != 0 && output >= 0 && !self.take_output(output, &mut taken) {
-                output = -1;
-                if pidfd < 0 {
-                    break false;
-                }
-            }
-            if polls[1][1] >> 16 != 0 {
-                break false;
-            }
-        };
-        let _ = self.close(pidfd);
-        expired
-    }
-
-    /// Reads some of a hook's output into the page; false at its end.
-    fn take_output(&self, output: i32, taken: &mut usize) -> bool {
-        let mut buffer = [0u8; 512];
-        // SAFETY: see the impl.
-        let got = unsafe { call(nr::READ, output as usize, buffer.as_mut_ptr() as usize, buffer.len(), 0) };
-        if got <= 0 {
-            return errno(got) == EINTR;
-        }
-        if !self.page.is_null() {
-            let mut index = 0;
-            // SAFETY: see the impl; `taken` never exceeds the text's length.
-            unsafe {
-                while index < got as usize && *taken < 1024 {
-                    (&raw mut (*self.page).text).cast::<u8>().add(*taken).write_volatile(buffer[index]);
-                    *taken += 1;
-                    index += 1;
-                }
-                (&raw mut (*self.page).text_len).write_volatile(*taken as u32);
-            }
-        }
-        true
-    }
-
-    /// Milliseconds of the monotonic clock.
-    fn now(&self) -> u64 {
-        let mut time = [0i64; 2];
-        // SAFETY: see the impl; CLOCK_MONOTONIC = 1.
-        unsafe { call(nr::CLOCK_GETTIME, 1, time.as_mut_ptr() as usize, 0, 0) };
-        time[0] as u64 * 1000 + time[1] as u64 / 1_000_000
     }
 }
