@@ -35,7 +35,10 @@ fn one(context: &Context, id: &str, force: bool, several: bool) -> Result<()> {
             context.warn_all(&warnings);
             Ok(())
         }
-        Err(e) if force && e.kind() == Kind::NoContainer => Ok(()),
+        // Nothing of that id: but a `delete` killed in its last steps may have left its directory, renamed.
+        Err(e) if force && e.kind() == Kind::NoContainer => {
+            context.root()?.map_or(Ok(()), |root| root.sweep())
+        }
         Err(e) if several => Err(e.doing(id.to_owned())),
         Err(e) => Err(e),
     }

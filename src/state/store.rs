@@ -110,6 +110,11 @@ impl Root {
         Ok(ids)
     }
 
+    /// Finishes the removals that a killed `delete` has left half done.
+    pub fn sweep(&self) -> Result<()> {
+        self.ids().map(|_| ())
+    }
+
     /// Frees the name at once by a rename, then removes the files.
     pub fn remove(&self, entry: &Entry) -> Result<()> {
         let trash = format!("{TRASH}{}.{}", std::process::id(), entry.id.get(..64).unwrap_or(&entry.id));
