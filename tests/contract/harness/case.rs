@@ -9,7 +9,7 @@ use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::{Condvar, Mutex};
+use std::sync::{Condvar, Mutex, Once};
 use std::time::{Duration, Instant};
 
 const CASE: &str = "CONTRACT_CASE";
@@ -74,6 +74,8 @@ impl Case {
             return say("skip", &self.name, &reason);
         }
         let _slot = Slot::take();
+        static SWEPT: Once = Once::new();
+        SWEPT.call_once(leftovers::sweep_abandoned);
         let outcome = self.outside();
         let mark = self.differs.iter().find(|(name, _)| rt.is(name)).map(|(_, why)| *why);
         let mark_or = self.wavers.iter().find(|(name, _)| rt.is(name)).map(|(_, why)| *why);

@@ -131,6 +131,19 @@ pub fn sweep(text: &str) {
     }
 }
 
+/// Cgroups of tests whose process is gone (a suite that was killed): `octPIDx…`.
+pub fn sweep_abandoned() {
+    let owner = |dir: &PathBuf| -> Option<u32> {
+        let name = dir.file_name()?.to_str()?.strip_prefix("oct")?;
+        name.split_once('x')?.0.parse().ok()
+    };
+    for dir in cgroups("oct") {
+        if owner(&dir).is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            remove_cgroup(&dir);
+        }
+    }
+}
+
 pub fn remove_cgroup(dir: &Path) {
     let _ = std::fs::write(dir.join("freezer.state"), "THAWED");
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
