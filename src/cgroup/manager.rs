@@ -131,6 +131,12 @@ impl<'r> Manager<'r> {
         remove::remove(self.record)
     }
 
+    /// The short way for a container whose processes have ended: true when all cgroups are gone. False says
+    /// nothing about why; [`Manager::kill_all`] and [`Manager::remove`] do then.
+    pub fn remove_deserted(&self) -> Result<bool> {
+        remove::remove_deserted(self.record)
+    }
+
     /// Processes that the kernel killed for want of memory; 0 without a memory controller.
     pub fn oom_kills(&self) -> Result<u64> {
         let Some(place) = self.memory_place()? else { return Ok(0) };

@@ -39,6 +39,24 @@ pub(super) fn remove(record: &CgroupRecord) -> Result<()> {
     Error::joined(errors).map_or(Ok(()), |e| Err(e.doing("remove the cgroup")))
 }
 
+/// Removes cgroups that nobody is in, without a look inside: the kernel refuses to remove one with processes or
+/// children. False at the first that stays.
+pub(super) fn remove_deserted(record: &CgroupRecord) -> Result<bool> {
+    for hierarchy in &record.hierarchies {
+        let place = match Place::open(hierarchy) {
+            Ok(place) => place,
+            Err(e) if is_no_mount(&e) => continue,
+            Err(_) => return Ok(false),
+        };
+        match cgroupfs::rmdirat(&place.mount, &place.path) {
+            Ok(()) => {}
+            Err(e) if e.errno() == libc::ENOENT => {}
+            Err(_) => return Ok(false),
+        }
+    }
+    Ok(true)
+}
+
 fn remove_place(place: &Place, ours: bool, pauses: &mut u32) -> Result<()> {
     loop {
         let busy = match cgroupfs::rmdirat(&place.mount, &place.path) {

@@ -74,8 +74,12 @@ fn kill_all(record: &Record) -> Result<()> {
 
 /// kill → cgroups → state → poststop hooks (after everything is gone, config.md). The caller holds the lock.
 pub fn destroy(root: &Root, entry: &Entry, record: &Record) -> Result<Vec<String>> {
-    kill_all(record)?;
-    Manager::open(&record.cgroup).remove().doing("remove the container's cgroup")?;
+    let manager = Manager::open(&record.cgroup);
+    // An empty cgroup can be removed as it is: then there is nobody to be killed.
+    if living_init(record)?.is_some() || !manager.remove_deserted()? {
+        kill_all(record)?;
+        manager.remove().doing("remove the container's cgroup")?;
+    }
     root.remove(entry)?;
     Ok(poststop(record))
 }

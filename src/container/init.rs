@@ -126,7 +126,6 @@ fn steps(inherited: &Inherited, born: Born, host: HostFds) -> Result<Infallible,
         seccomp: plan.seccomp.as_ref(),
         hooks: &plan.hooks.start_container,
         label,
-        last_cap: plan.last_cap,
         fds,
     };
     let image = last_stage::seal(&last::lay_out(&stage, layout::PLAN_ADDRESS)).map_err(at(Step::N6))?;

@@ -32,7 +32,6 @@ pub struct Stage<'a> {
     pub hooks: &'a [HookPlan],
     /// What to write before execve so that the LSM label holds for the workload.
     pub label: Option<&'a [u8]>,
-    pub last_cap: u32,
     pub fds: StageFds,
 }
 
@@ -46,7 +45,6 @@ pub fn lay_out(stage: &Stage, base: u64) -> Vec<u8> {
         label_fd: stage.fds.label,
         hook_stdin: stage.fds.hook_stdin,
         first_closed: 3,
-        last_cap: u64::from(stage.last_cap),
         ..Plan::default()
     };
     match stage.process {

@@ -6,7 +6,7 @@
 
 use super::hooks::{self, HookState, OCI_VERSION};
 use super::last::page_failure;
-use super::status::{Status, living_init, status};
+use super::status::{Status, observe};
 use crate::error::{Doing, Error, Result};
 use crate::plan::hooks::HookPlan;
 use crate::state::{Entry, Record};
@@ -24,7 +24,8 @@ pub struct Words {
 
 /// Starts a created container. The caller holds the lock. `words` is asked for only after a failure.
 pub fn start(entry: &Entry, record: &Record, words: impl Fn() -> Words) -> Result<()> {
-    match status(entry, Some(record))? {
+    let (status, pidfd) = observe(entry, record)?;
+    match status {
         Status::Created => {}
         Status::Stopped => return Err(Error::new("cannot start a container that has stopped")),
         Status::Running => return Err(Error::new("cannot start an already running container")),
@@ -34,7 +35,7 @@ pub fn start(entry: &Entry, record: &Record, words: impl Fn() -> Words) -> Resul
         return Err(Error::new("process: is missing from config.json, nothing to start"));
     }
     let stopped = || Error::new("cannot start a container that has stopped");
-    let pidfd = living_init(record)?.ok_or_else(stopped)?;
+    let pidfd = pidfd.ok_or_else(stopped)?;
     let page = entry.open_page()?;
     let gate = entry.open_gate()?.ok_or_else(stopped)?;
     release(&gate)?;

@@ -58,19 +58,21 @@ fn is_same(pidfd: &OwnedFd, identity: &Identity) -> Result<bool> {
 }
 
 pub fn status(entry: &Entry, record: Option<&Record>) -> Result<Status> {
-    let Some(record) = record else { return Ok(Status::Creating) };
+    record.map_or(Ok(Status::Creating), |record| Ok(observe(entry, record)?.0))
+}
+
+/// The status, with the descriptor of init that it was seen by.
+pub fn observe(entry: &Entry, record: &Record) -> Result<(Status, Option<OwnedFd>)> {
     if record.init.is_none() {
-        return Ok(Status::Creating);
+        return Ok((Status::Creating, None));
     }
-    if living_init(record)?.is_none() {
-        return Ok(Status::Stopped);
-    }
+    let Some(pidfd) = living_init(record)? else { return Ok((Status::Stopped, None)) };
     // A created container can be paused too, but then nobody could tell that it was never started.
     let waiting = entry.open_gate()?.is_some();
     if Manager::open(&record.cgroup).state()? == Freezer::Frozen {
-        return Ok(Status::Paused);
+        return Ok((Status::Paused, Some(pidfd)));
     }
-    Ok(if waiting { Status::Created } else { Status::Running })
+    Ok((if waiting { Status::Created } else { Status::Running }, Some(pidfd)))
 }
 
 /// The record of an entry that has got beyond its claim; a container still being created does not exist

@@ -8,6 +8,7 @@ pub use process::{ProcessStat, process_stat};
 
 use crate::error::{Call, Doing, Result};
 use crate::plan::facts::HostFacts;
+use rustix::fs::{Mode, OFlags};
 
 /// /proc/sys/kernel/random/boot_id, without its newline.
 pub fn boot_id() -> Result<String> {
@@ -24,13 +25,11 @@ pub fn environment() -> Vec<String> {
 /// The facts that every plan is made from.
 pub fn facts() -> Result<HostFacts> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let capabilities = capabilities::read()?;
     Ok(HostFacts {
         euid: rustix::process::geteuid().as_raw(),
         egid: rustix::process::getegid().as_raw(),
         in_user_namespace: in_user_namespace()?,
-        last_cap: capabilities.last,
-        grantable: capabilities.grantable,
+        grantable: capabilities::grantable()?,
         cgroups: cgroup::facts()?,
         listen_fds: crate::plan::fds::listen_fds(
             variable("LISTEN_PID").as_deref(),
@@ -48,6 +47,12 @@ pub fn in_user_namespace() -> Result<bool> {
     Ok(words != ["0", "0", "4294967295"])
 }
 
-fn read(path: &'static str) -> Result<String> {
-    std::fs::read_to_string(path).call("open").at(path)
+/// A small file of /proc, whole, in three system calls: procfs answers with all it has, so a read that does
+/// not fill the buffer was the last one.
+fn read(path: &str) -> Result<String> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::empty()).call("open").at_with(|| path.to_owned())?;
+    let mut bytes = [0; 4096];
+    let length = rustix::io::read(&file, &mut bytes).call("read").at_with(|| path.to_owned())?;
+    Ok(String::from_utf8_lossy(bytes.get(..length).unwrap_or_default()).into_owned())
 }

@@ -1,6 +1,6 @@
 //! /proc/PID/stat of one process: its start time and how far it has got with dying.
 
-use crate::error::{Call, Doing, Error, Result};
+use crate::error::{Error, Result};
 
 /// The few fields that orlop looks at (proc_pid_stat(5)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,12 +25,12 @@ impl ProcessStat {
 /// None when there is no such process.
 pub fn process_stat(pid: i32) -> Result<Option<ProcessStat>> {
     let path = format!("/proc/{pid}/stat");
-    let text = match std::fs::read(&path) {
+    let text = match super::read(&path) {
         Ok(text) => text,
-        Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => return Ok(None),
-        Err(e) => return Err(e).call("open").at(path),
+        Err(e) if matches!(e.errno(), libc::ENOENT | libc::ESRCH) => return Ok(None),
+        Err(e) => return Err(e),
     };
-    parse(&String::from_utf8_lossy(&text)).map(Some).ok_or_else(|| Error::new("unreadable").at(path))
+    parse(&text).map(Some).ok_or_else(|| Error::new("unreadable").at(path))
 }
 
 /// The name in parentheses may hold spaces and parentheses itself: fields are counted from the last one.

@@ -9,9 +9,7 @@ pub struct HostFacts {
     pub egid: u32,
     /// Our uid 0, if we are that, is not the host's.
     pub in_user_namespace: bool,
-    /// The highest capability this kernel knows.
-    pub last_cap: u32,
-    /// Capabilities the runtime itself may pass on: permitted ∩ bounding.
+    /// Capabilities the runtime itself may pass on: its permitted set.
     pub grantable: u64,
     pub cgroups: CgroupFacts,
     /// Activation sockets meant for us (sd_listen_fds(3)).

@@ -69,7 +69,6 @@ pub struct CreatePlan {
     /// id maps are written.
     pub hide_early: bool,
     pub rootless: bool,
-    pub last_cap: u32,
     /// Said once, by the command, when it succeeds.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -106,8 +105,8 @@ pub fn create(bundle: &Bundle, options: &Options, facts: &HostFacts) -> Result<C
         no_new_keyring: options.no_new_keyring,
         userns,
         setgroups_denied: ids.as_ref().is_some_and(|ids| ids.deny_setgroups),
-        // The root of a user namespace holds all that the kernel knows.
-        grantable: if userns { all_capabilities(facts) } else { facts.grantable },
+        // The root of a user namespace holds all that the kernel knows; what it does not know it ignores.
+        grantable: if userns { u64::MAX } else { facts.grantable },
     };
     let process = process::plan(spec, &bundle.mended.scheduler_flags, &process_options, &mut warnings)?;
     let rootfs =
@@ -135,13 +134,8 @@ pub fn create(bundle: &Bundle, options: &Options, facts: &HostFacts) -> Result<C
         annotations,
         hide_early: facts.euid == 0 && !facts.in_user_namespace,
         rootless,
-        last_cap: facts.last_cap,
         warnings,
     })
-}
-
-fn all_capabilities(facts: &HostFacts) -> u64 {
-    u64::MAX >> (63 - facts.last_cap.min(63))
 }
 
 /// Mappings of a new user namespace; those of a joined one are only checked by the validator.

@@ -40,7 +40,6 @@ pub struct Plan {
     pub permitted: u64,
     pub inheritable: u64,
     pub ambient: u64,
-    pub last_cap: u64,
     pub cwd: u64,
     /// NUL-terminated array of candidate paths for args[0].
     pub candidates: u64,
