@@ -118,11 +118,12 @@ pub enum Op {
     Execve = 21,
     NoProcess = 22,
     KeepCaps = 23,
+    Descriptors = 24,
 }
 
 impl Op {
     pub fn from_code(code: u32) -> Option<Op> {
-        const ALL: [Op; 22] = [
+        const ALL: [Op; 23] = [
             Op::Page,
             Op::Label,
             Op::Seccomp,
@@ -145,6 +146,7 @@ impl Op {
             Op::Execve,
             Op::NoProcess,
             Op::KeepCaps,
+            Op::Descriptors,
         ];
         ALL.into_iter().find(|op| *op as u32 == code)
     }

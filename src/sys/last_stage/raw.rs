@@ -12,6 +12,7 @@ pub mod nr {
     pub const EXIT: usize = 60;
     pub const WAIT4: usize = 61;
     pub const KILL: usize = 62;
+    pub const FCNTL: usize = 72;
     pub const GETCWD: usize = 79;
     pub const CHDIR: usize = 80;
     pub const SETGROUPS: usize = 116;
@@ -45,6 +46,7 @@ pub mod nr {
     pub const EXECVE: usize = 221;
     pub const WAIT4: usize = 260;
     pub const KILL: usize = 129;
+    pub const FCNTL: usize = 25;
     pub const GETCWD: usize = 17;
     pub const CHDIR: usize = 49;
     pub const SETGROUPS: usize = 159;

@@ -29,6 +29,8 @@ const EPERM: i32 = 1;
 const EINVAL: i32 = 22;
 const EISDIR: i32 = 21;
 const ENOSYS: i32 = 38;
+const F_SETFD: usize = 2;
+const FD_CLOEXEC: usize = 1;
 
 /// Where a failure is told: the channel until the gate is reached, the page afterwards.
 pub(super) struct Stage {
@@ -51,12 +53,13 @@ pub unsafe fn run(plan: *const Plan) -> ! {
         call(nr::PRCTL, PR_SET_DUMPABLE, 0, 0, 0);
         call(nr::PRCTL, PR_SET_NAME, c"orlop:[init]".as_ptr() as usize, 0, 0);
         let mut stage = Stage { plan, page: core::ptr::null_mut(), channel: true, entered: false };
+        // Before any filter: one that denies these calls would leave the gate open in the workload.
+        stage.close_others();
         stage.map_page();
         stage.label();
         stage.identity();
         stage.enter_cwd(true);
         let path = stage.resolve();
-        stage.close_others();
         if (*plan).flags & layout::SECCOMP_LAST != 0 {
             stage.seccomp();
         }
@@ -343,13 +346,30 @@ impl Stage {
         }
     }
 
-    /// Everything the workload must not see closes at execve, the gate's own descriptors with it.
+    /// Everything the workload must not see closes at execve. All but our own were close-on-exec already;
+    /// those survived the execve of this program on purpose and must not survive the next: `start` waits for
+    /// the last copy of the gate to close.
     fn close_others(&self) {
         const CLOSE_RANGE_CLOEXEC: usize = 4;
-        let first = self.plan().first_closed as usize;
-        // SAFETY: plain numbers. Every descriptor was opened CLOEXEC or re-marked by init: this is the
-        // second line of defence, so a kernel without the call loses nothing.
-        unsafe { call(nr::CLOSE_RANGE, first, u32::MAX as usize, CLOSE_RANGE_CLOEXEC, 0) };
+        let plan = self.plan();
+        // SAFETY: plain numbers.
+        let all = unsafe {
+            call(nr::CLOSE_RANGE, plan.first_closed as usize, u32::MAX as usize, CLOSE_RANGE_CLOEXEC, 0)
+        };
+        if errno(all) == 0 {
+            return;
+        }
+        // Before 5.11, or a filter around the runtime.
+        let mut index = 0;
+        let own = [plan.channel, plan.start, plan.page, plan.label_fd, plan.hook_stdin];
+        while index < own.len() {
+            if own[index] >= 0 {
+                // SAFETY: plain numbers; F_SETFD with FD_CLOEXEC on a descriptor of ours.
+                let marked = unsafe { call(nr::FCNTL, own[index] as usize, F_SETFD, FD_CLOEXEC, 0) };
+                self.check(Op::Descriptors, marked);
+            }
+            index += 1;
+        }
     }
 
     fn seccomp(&mut self) {
