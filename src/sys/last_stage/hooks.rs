@@ -17,8 +17,11 @@ impl Stage {
             // SAFETY: see the impl; `hooks` is an array of hook_count entries.
             let hook = unsafe { &*(plan.hooks as *const Hook).add(index as usize) };
             if !self.page.is_null() {
-                // SAFETY: see the impl.
-                unsafe { (&raw mut (*self.page).hook).write_volatile(index as u32) };
+                // SAFETY: see the impl. What an earlier hook wrote is not this one's.
+                unsafe {
+                    (&raw mut (*self.page).hook).write_volatile(index as u32);
+                    (&raw mut (*self.page).text_len).write_volatile(0);
+                }
             }
             self.run_hook(hook);
             index += 1;
@@ -41,18 +44,24 @@ impl Stage {
         }
         let _ = self.close(pipe[1]);
         let timed_out = self.wait_for_hook(child as i32, pipe[0], hook.timeout);
-        let mut status = 0i32;
-        // SAFETY: see the impl.
-        unsafe {
-            if timed_out {
-                call(nr::KILL, child as usize, 9, 0, 0);
-            }
-            while errno(call(nr::WAIT4, child as usize, &raw mut status as usize, 0, 0)) == EINTR {}
-        }
-        let _ = self.close(pipe[0]);
         if timed_out {
+            // Not waited for: a filter may deny the signal. At the latest the hook dies with its pid namespace.
+            // SAFETY: plain numbers; the child is not reaped yet.
+            unsafe { call(nr::KILL, child as usize, 9, 0, 0) };
             self.fail(Op::HookTimeout, 0, 0);
         }
+        let mut status = 0i32;
+        loop {
+            // SAFETY: see the impl.
+            let waited = unsafe { call(nr::WAIT4, child as usize, &raw mut status as usize, 0, 0) };
+            match errno(waited) {
+                0 => break,
+                EINTR => {}
+                // How the hook ended cannot be known: that is no success.
+                other => self.fail(Op::HookStart, other, 0),
+            }
+        }
+        let _ = self.close(pipe[0]);
         if status != 0 {
             self.fail(Op::HookStatus, 0, status);
         }
