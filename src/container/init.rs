@@ -22,11 +22,11 @@ use crate::state::Entry;
 use crate::sys::last_stage::{self, layout};
 use crate::sys::path::Last;
 use crate::sys::process::{
-    close_inherited, exit_now, keep_on_exec, reset_signals, set_dumpable, set_name, setsid,
+    close_all_but, close_inherited, exit_now, keep_on_exec, reset_signals, set_dumpable, set_name, setsid,
 };
 use crate::sys::procfs::Proc;
 use crate::sys::{net, ns};
-use rustix::fs::{MemfdFlags, OFlags};
+use rustix::fs::{FileType, MemfdFlags, OFlags};
 use std::convert::Infallible;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -133,17 +133,17 @@ fn steps(inherited: &Inherited, born: Born, host: HostFds) -> Result<Infallible,
     channel.await_or_die(Kind::Release);
 
     // N7: becomes the last stage.
+    let first_closed = plan.process.as_ref().map_or(3, |process| process.fds.first_closed());
+    for fd in (0..first_closed).map(|number| number as i32) {
+        keep_on_exec(fd).map_err(at(Step::N7))?;
+    }
+    let own = [fds.channel, fds.start, fds.page, fds.label, fds.hook_stdin];
     let Some(image) = image else {
+        // What execve would have closed, the lock of the state directory among it.
+        close_all_but(first_closed, &own);
         last_stage::enter_forked(|base| last::lay_out(&stage, base));
     };
-    let first_closed = plan.process.as_ref().map_or(3, |process| process.fds.first_closed());
-    for fd in (0..first_closed).map(|number| number as i32).chain([
-        fds.channel,
-        fds.start,
-        fds.page,
-        fds.label,
-        fds.hook_stdin,
-    ]) {
+    for fd in own {
         keep_on_exec(fd).map_err(at(Step::N7))?;
     }
     Err(Failed { step: Step::N7, error: Box::new(last_stage::enter(image.as_fd())) })
@@ -226,9 +226,18 @@ fn settle_process(plan: &CreatePlan, jail: &Jail) -> Result<Vec<String>> {
 
 /// From the container's /etc/passwd, else `/`. Whatever is wrong with that file is the image's affair.
 fn home(jail: &Jail, uid: u32) -> String {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let passwd = jail.root().open("/etc/passwd".as_ref(), flags, Last::Follow);
-    passwd.and_then(|passwd| home::read(passwd.as_fd(), uid)).unwrap_or_else(|_| "/".into())
+    let path = "/etc/passwd".as_ref();
+    let read = || {
+        // Opening a device of the image's can act on it: look first.
+        let looked = jail.root().find(path, Last::Follow)?;
+        if crate::sys::path::kind(looked.as_fd())? != FileType::RegularFile {
+            return Ok("/".into());
+        }
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let passwd = jail.root().open(path, flags, Last::Follow)?;
+        home::read(passwd.as_fd(), uid)
+    };
+    read().unwrap_or_else(|_: Error| "/".into())
 }
 
 /// The label and the attribute file that takes it, opened through a procfs that the container cannot touch.

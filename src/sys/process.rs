@@ -130,9 +130,22 @@ pub fn become_ids(uid: u32, gid: u32) -> Result<()> {
 
 /// Default dispositions and an empty mask: what we ignore or block must not reach the workload.
 pub fn reset_signals() {
-    for number in 1..=31 {
-        // SAFETY: SIG_DFL installs no handler code; SIGKILL and SIGSTOP refuse, which is fine; nobody ignores a real-time signal.
-        unsafe { libc::signal(number, libc::SIG_DFL) };
+    // `struct sigaction` of the kernel: SIG_DFL, no flags, no restorer, an empty mask.
+    let default = [0u64; 4];
+    // Real-time ones too, and those that libc keeps for itself: ignored by a caller, they stay so through every
+    // execve.
+    for number in 1..=64 {
+        // SAFETY: `default` is at least as large as the kernel's structure and installs no handler code; no old
+        // action is asked for; the mask has 8 bytes. SIGKILL and SIGSTOP refuse, which is fine.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                number,
+                default.as_ptr(),
+                std::ptr::null::<u64>(),
+                size_of::<u64>(),
+            )
+        };
     }
     // SAFETY: an empty set on the stack, initialised by sigemptyset before its use.
     unsafe {
@@ -158,6 +171,34 @@ pub fn close_inherited(fd: BorrowedFd) {
     // SAFETY: the owning value belongs to frames below the clone; the child leaves by exec or _exit, so
     // nobody uses or closes this number again.
     unsafe { libc::close(fd.as_raw_fd()) };
+}
+
+/// In a child that will never return to its callers: closes every descriptor from `first` on but those of
+/// `keep`.
+pub fn close_all_but(first: u32, keep: &[i32]) {
+    let mut keep: Vec<u32> = keep.iter().filter_map(|fd| u32::try_from(*fd).ok()).collect();
+    keep.sort_unstable();
+    let mut from = first;
+    for kept in keep.into_iter().chain([u32::MAX]) {
+        if from < kept {
+            close_range(from, kept - 1);
+        }
+        from = from.max(kept.saturating_add(1));
+    }
+}
+
+fn close_range(first: u32, last: u32) {
+    // SAFETY: plain numbers; the owners are values of frames that never run again (see close_all_but).
+    if unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } == 0 {
+        return;
+    }
+    // Before 5.9 one by one: the runtime is given no more than its limit of descriptors.
+    let limit =
+        rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1 << 16).max(4096);
+    for number in u64::from(first)..=u64::from(last).min(limit) {
+        // SAFETY: as above; a number that is not open is answered with EBADF.
+        unsafe { libc::close(number as i32) };
+    }
 }
 
 /// Lets a descriptor survive execve; -1 (none) is fine.
