@@ -23,6 +23,8 @@ pub fn sanitise() -> Result<u32> {
     stdio::close_on_exec_from(FIRST)?;
     // A peer that hangs up must be an errno. Every child resets it.
     crate::sys::process::ignore(libc::SIGPIPE)?;
+    // A caller that ignores SIGCHLD would have the kernel reap our children (wait(2), ECHILD).
+    crate::sys::signal::set_default(libc::SIGCHLD)?;
     Ok(open)
 }
 
