@@ -74,7 +74,11 @@ pub fn clone3(request: &Clone, child: impl FnOnce() -> Infallible) -> Result<Chi
         pid = clone2(request.flags, exit_signal, &mut pidfd);
     }
     if pid < 0 {
-        return Err(Error::sys("clone3", super::last_errno()));
+        let e = Error::sys("clone3", super::last_errno());
+        return Err(match request.flags & 0xff {
+            0 => e,
+            _ => e.hint("a time namespace needs clone3 (Linux 5.5)"),
+        });
     }
     if pid == 0 {
         child();
@@ -84,7 +88,12 @@ pub fn clone3(request: &Clone, child: impl FnOnce() -> Infallible) -> Result<Chi
     Ok(Child { pid: pid as i32, pidfd, in_cgroup })
 }
 
+/// The lowest byte of clone(2)'s flags is the exit signal: CLONE_NEWTIME cannot be said there, and the
+/// signal it would turn into must not pass for a time namespace.
 fn clone2(flags: u64, exit_signal: u64, pidfd: &mut i32) -> i64 {
+    if flags & 0xff != 0 {
+        return -1;
+    }
     let flags = flags | exit_signal | libc::CLONE_PIDFD as u64;
     // SAFETY: no stack is given, so the child continues on a copy of ours; parent_tid receives the pidfd
     // (clone(2), CLONE_PIDFD) and outlives the call.
