@@ -29,7 +29,10 @@ impl Filler {
         let fd = match self.new_fs(op, fs, &target) {
             Err(e) if matches!(e.errno(), libc::EPERM | libc::EBUSY) => match &fs.fallback {
                 Some(Fallback::Bind(bind)) => {
-                    let mut tree = Tree::of_path(&bind.source, bind.recursive)?;
+                    let mut tree = match Tree::of_path(&bind.source, bind.recursive) {
+                        Err(e) if bind.optional && e.errno() == libc::ENOENT => return Ok(()),
+                        answer => answer?,
+                    };
                     change_attributes(&mut tree, op, bind, Changer::Init)?;
                     if bind.recursive {
                         // It stands for one mount: its flags are those of all that comes with it.
@@ -84,7 +87,10 @@ impl Filler {
     }
 
     fn bind(&mut self, index: usize, op: &MountOp, bind: &BindOp) -> Result<()> {
-        let tree = self.open_source(index, op, bind)?;
+        let tree = match self.open_source(index, op, bind) {
+            Err(e) if bind.optional && e.errno() == libc::ENOENT => return Ok(()),
+            answer => answer?,
+        };
         let source = tree.fd().ok_or_else(|| Error::new("the source has no descriptor"))?;
         if op.only_procfs && !is_procfs(source)? {
             return Err(Error::new("only a procfs can be mounted on /proc"));

@@ -45,7 +45,7 @@ fn fs(fs_type: &str, options: &MountOptions) -> FsOp {
 fn unified(options: &MountOptions, view: &View<'_>) -> FsOp {
     let own = view.cgroups.iter().find(|hierarchy| hierarchy.version == Version::V2);
     let fallback = match own {
-        Some(own) => Fallback::Bind(bind(own, options, !view.cgroupns)),
+        Some(own) => Fallback::Bind(bind(own, options, !view.cgroupns, view.rootless)),
         None => Fallback::Empty,
     };
     let mut op = fs("cgroup2", options);
@@ -61,8 +61,9 @@ fn unified(options: &MountOptions, view: &View<'_>) -> FsOp {
 }
 
 /// The container's directory of one hierarchy; the whole of it where there is no cgroup namespace on v2, whose
-/// paths in /proc/self/cgroup would otherwise lead nowhere.
-fn bind(own: &Hierarchy, options: &MountOptions, whole: bool) -> BindOp {
+/// paths in /proc/self/cgroup would otherwise lead nowhere. Whether a rootless container has the directory only
+/// its creation tells.
+fn bind(own: &Hierarchy, options: &MountOptions, whole: bool, rootless: bool) -> BindOp {
     let (mut set, clear, must_clear) = bind_attr(options);
     if options.set & libc::MS_RDONLY != 0 {
         set |= MOUNT_ATTR_RDONLY;
@@ -76,6 +77,7 @@ fn bind(own: &Hierarchy, options: &MountOptions, whole: bool) -> BindOp {
         must_clear,
         idmap: None,
         opener: Opener::Init,
+        optional: rootless,
     }
 }
 
@@ -98,10 +100,10 @@ fn legacy(op: MountOp, options: &MountOptions, view: &View<'_>, ops: &mut Vec<Op
             op.options = v1_options(hierarchy);
             op.data = joined(&op.options);
             // A hierarchy that is mounted with other options already: the directory bound is the same view.
-            op.fallback = Some(Fallback::Bind(bind(hierarchy, options, false)));
+            op.fallback = Some(Fallback::Bind(bind(hierarchy, options, false, view.rootless)));
             What::FileSystem(op)
         } else {
-            What::Bind(bind(hierarchy, options, false))
+            What::Bind(bind(hierarchy, options, false, view.rootless))
         };
         ops.push(Op::Mount(MountOp {
             at: at.clone(),

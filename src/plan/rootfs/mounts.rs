@@ -105,6 +105,9 @@ pub struct BindOp {
     pub must_clear: u64,
     pub idmap: Option<IdmapOp>,
     pub opener: Opener,
+    /// Nothing is mounted when the source does not exist: a cgroup that was left out (rootless).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub optional: bool,
 }
 
 /// Who opens the source of a bind.
@@ -323,6 +326,7 @@ fn fs_op(
             must_clear: 0,
             idmap: None,
             opener: Opener::Init,
+            optional: false,
         }));
     }
     op
@@ -443,6 +447,7 @@ fn bind_op(
             (None, false) => Opener::Init,
         },
         idmap,
+        optional: false,
     })
 }
 

@@ -23,6 +23,7 @@ pub fn op(source: &Path, view: &View<'_>) -> Op {
             must_clear,
             idmap: None,
             opener: if view.userns { Opener::InitElseRuntime } else { Opener::Init },
+            optional: false,
         }),
         recursive: None,
         propagation: Vec::new(),
