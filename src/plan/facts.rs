@@ -9,6 +9,8 @@ pub struct HostFacts {
     pub egid: u32,
     /// Our uid 0, if we are that, is not the host's.
     pub in_user_namespace: bool,
+    /// The user namespace we are in forbids setgroups(2), and so does every one made in it.
+    pub setgroups_denied: bool,
     /// Capabilities the runtime itself may pass on: its permitted set.
     pub grantable: u64,
     pub cgroups: CgroupFacts,

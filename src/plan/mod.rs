@@ -65,8 +65,8 @@ pub struct CreatePlan {
     pub seccomp: Option<SeccompPlan>,
     pub hooks: HooksPlan,
     pub annotations: BTreeMap<String, String>,
-    /// Init hides from its peers from the first line on; without host privilege it must wait until its
-    /// id maps are written.
+    /// Init hides from its peers from the first line on; a runtime that is not root (of whatever user
+    /// namespace) can then no longer write the id maps, so there it waits for them.
     pub hide_early: bool,
     pub rootless: bool,
     /// Said once, by the command, when it succeeds.
@@ -107,6 +107,9 @@ pub fn create(bundle: &Bundle, options: &Options, facts: &HostFacts) -> Result<C
         setgroups_denied: ids.as_ref().is_some_and(|ids| ids.deny_setgroups),
         // The root of a user namespace holds all that the kernel knows; what it does not know it ignores.
         grantable: if userns { u64::MAX } else { facts.grantable },
+        setgroups_denied: facts.setgroups_denied || ids.as_ref().is_some_and(|ids| ids.deny_setgroups),
+        // The root of a user namespace holds all that the kernel knows.
+        grantable: if userns { all_capabilities(facts) } else { facts.grantable },
     };
     let process = process::plan(spec, &bundle.mended.scheduler_flags, &process_options, &mut warnings)?;
     let rootfs =
@@ -132,7 +135,7 @@ pub fn create(bundle: &Bundle, options: &Options, facts: &HostFacts) -> Result<C
         seccomp,
         hooks: hooks::plan(spec.hooks().as_ref()),
         annotations,
-        hide_early: facts.euid == 0 && !facts.in_user_namespace,
+        hide_early: facts.euid == 0,
         rootless,
         warnings,
     })
