@@ -5,7 +5,7 @@ use super::{Context, Outcome, start};
 use crate::console::relay::{Relay, host_terminal};
 use crate::container::create::Created;
 use crate::container::delete;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::process::foreground::{self, BlockedSignals};
 use crate::process::notify::Notify;
 use crate::state::Root;
@@ -40,16 +40,19 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
 fn detached(context: &Context, args: &Args, prepared: &Prepared) -> Outcome {
     let (root, created) = prepared.create(&args.shared)?;
     start::release_notified(context, &root, &created.entry, &created.record)
-        .or_else(|e| take_back(&root, &created, e))?;
+        .map_err(|e| take_back(&root, &created, e))?;
     finish(context, prepared, &created);
     Ok(0)
 }
 
-/// What cannot be started is deleted, as runc does.
-fn take_back(root: &Root, created: &Created, e: Error) -> Result<()> {
+/// What cannot be started is deleted, as runc does; unless that was done already (a poststart hook failed).
+fn take_back(root: &Root, created: &Created, e: Error) -> Error {
+    if created.entry.is_named().is_ok_and(|there| !there) {
+        return e;
+    }
     match delete::destroy(root, &created.entry, &created.record) {
-        Ok(_) => Err(e),
-        Err(left) => Err(Error::new(format!("{e}; then, undoing it: {left}"))),
+        Ok(_) => e,
+        Err(left) => Error::new(format!("{e}; then, undoing it: {left}")),
     }
 }
 
@@ -70,21 +73,40 @@ fn foreground_run(context: &Context, args: &Args, prepared: &Prepared) -> Outcom
         foreground::adopt_orphans()?;
     }
     let (root, mut created) = prepared.create(&args.shared)?;
+    let (relay, notify) =
+        connect(context, &root, &mut created, terminal).map_err(|e| take_back(&root, &created, e))?;
+    created.entry.unlock();
+    finish(context, prepared, &created);
+    let code = wait(context, &signals, &created, relay, notify).map_err(|e| match created.entry.lock() {
+        // Nobody is left to wait for it or to feed its terminal.
+        Ok(()) if !args.keep => take_back(&root, &created, e),
+        _ => e,
+    })?;
+    if !args.keep {
+        match created.entry.lock() {
+            Ok(()) => context.warn_all(&delete::destroy(&root, &created.entry, &created.record)?),
+            // `delete --force` was quicker; the program's status is what the caller waits for.
+            Err(e) if e.kind() == Kind::NoContainer => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(code)
+}
+
+/// All that stands between "created" and a program that runs.
+fn connect(
+    context: &Context,
+    root: &Root,
+    created: &mut Created,
+    terminal: Option<OwnedFd>,
+) -> Result<(Option<Relay>, Option<Notify>)> {
     let notify = match &created.record.notify_socket {
         Some(host) => Some(Notify::bind(created.entry.path(), host)?),
         None => None,
     };
-    let relay = terminal.map(|terminal| relay(&mut created, terminal)).transpose()?;
-    start::release(context, &root, &created.entry, &created.record)
-        .or_else(|e| take_back(&root, &created, e))?;
-    created.entry.unlock();
-    finish(context, prepared, &created);
-    let code = wait(context, &signals, &created, relay, notify)?;
-    if !args.keep {
-        created.entry.lock()?;
-        context.warn_all(&delete::destroy(&root, &created.entry, &created.record)?);
-    }
-    Ok(code)
+    let relay = terminal.map(|terminal| relay(created, terminal)).transpose()?;
+    start::release(context, root, &created.entry, &created.record)?;
+    Ok((relay, notify))
 }
 
 fn relay(created: &mut Created, terminal: OwnedFd) -> Result<Relay> {

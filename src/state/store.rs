@@ -79,9 +79,16 @@ impl Root {
                 .doing("make the state directory");
             }
         }
-        let entry = self.entry(id)?;
-        entry.lock()?;
-        Ok(entry)
+        let taken = self.entry(id).and_then(|entry| entry.lock().map(|()| entry));
+        taken.map_err(|e| {
+            // NoContainer: somebody else removed it, and the name may be taken again.
+            if e.kind() != Kind::NoContainer
+                && rustix::fs::unlinkat(&self.dir, id, AtFlags::REMOVEDIR).is_err()
+            {
+                return e.hint(format!("orlop delete --force {id} removes the rest"));
+            }
+            e
+        })
     }
 
     /// The entry of an existing container.
@@ -116,7 +123,12 @@ impl Root {
     }
 
     /// Frees the name at once by a rename, then removes the files.
+    ///
+    /// Only what the entry was opened as: the name may by now be another container's.
     pub fn remove(&self, entry: &Entry) -> Result<()> {
+        if !entry.is_named()? {
+            return Ok(());
+        }
         let trash = format!("{TRASH}{}.{}", std::process::id(), entry.id.get(..64).unwrap_or(&entry.id));
         match rustix::fs::renameat(&self.dir, &entry.id, &self.dir, &trash) {
             Ok(()) => {}
@@ -191,10 +203,16 @@ impl Entry {
                 Err(e) => return Err(Error::sys("flock", e.raw_os_error())),
             }
         }
+        if self.is_named()? { Ok(()) } else { Err(no_container()) }
+    }
+
+    /// Whether the name still leads to this very directory.
+    pub fn is_named(&self) -> Result<bool> {
         let ours = rustix::fs::fstat(&self.dir).call("fstat")?;
         match rustix::fs::stat(&self.path) {
-            Ok(named) if named.st_ino == ours.st_ino && named.st_dev == ours.st_dev => Ok(()),
-            _ => Err(no_container()),
+            Ok(named) => Ok((named.st_ino, named.st_dev) == (ours.st_ino, ours.st_dev)),
+            Err(Errno::NOENT) => Ok(false),
+            Err(e) => Err(Error::sys("stat", e.raw_os_error()).at(self.path.display().to_string())),
         }
     }
 
@@ -280,8 +298,10 @@ impl Entry {
         let page = rustix::fs::openat(&self.dir, STATUS_PAGE, rw | OFlags::CREATE, Mode::RUSR | Mode::WUSR)
             .call("open")
             .at(STATUS_PAGE)?;
-        rustix::fs::ftruncate(&page, crate::sys::last_stage::layout::PAGE_SIZE as u64)
-            .call("ftruncate")
+        // Written, not only sized: a store into a hole of a full file system would kill init (SIGBUS), and the
+        // page would count against the container's memory.
+        rustix::io::pwrite(&page, &[0; crate::sys::last_stage::layout::PAGE_SIZE], 0)
+            .call("write")
             .at(STATUS_PAGE)?;
         Ok((fifo, page))
     }
