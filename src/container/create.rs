@@ -25,6 +25,11 @@ use crate::sys::socket::{connect_unix_stream, send_with_fds, seqpacket_pair};
 use rustix::fs::{Mode, OFlags};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
+
+/// How often, and with what pauses, is looked whether init sleeps at its gate: 50 ms at most.
+const GATE_LOOKS: u32 = 500;
+const GATE_PAUSE: Duration = Duration::from_micros(100);
 
 /// What `create` is asked to do besides the plan.
 #[derive(Debug)]
@@ -54,8 +59,9 @@ pub fn create(root: &Root, request: &Request) -> Result<Created> {
         Some(process) => exec_labels(process)?,
         None => ExecLabels::default(),
     };
+    let record = intent(request.plan)?;
     let entry = root.claim(&request.plan.id)?;
-    let mut attempt = Attempt { record: intent(request.plan)?, init: None, warnings: Vec::new() };
+    let mut attempt = Attempt { record, init: None, warnings: Vec::new() };
     match attempt.run(&entry, request, &labels) {
         Ok((init, console)) => {
             let Attempt { record, warnings, .. } = attempt;
@@ -154,8 +160,9 @@ impl Attempt {
             }
         }
 
-        // P5: init is known.
-        self.identify()?;
+        // P5: init is known. It enters the record at P7: until then the container is being created, and
+        // init dies by itself when we do.
+        let identity = self.identify()?;
         channel.tell(Kind::Proceed).doing("tell init to proceed")?;
         self.await_kind(&channel, Kind::MountsReady, plan)?;
 
@@ -171,6 +178,7 @@ impl Attempt {
 
         // P7: limits of the process from outside; the record says created before init is released.
         self.limit_process(plan)?;
+        self.record.init = Some(identity);
         entry.save(&self.record)?;
         channel.tell(Kind::Release).doing("release init to its gate")?;
         self.await_gate(&channel, plan)?;
@@ -187,6 +195,12 @@ impl Attempt {
     /// P4 of the long way round.
     fn meet_init(&mut self, plan: &CreatePlan, channel: &Channel, host: &rootfs::HostFds) -> Result<()> {
         let intermediate = self.child()?.pid;
+        if !plan.hide_early
+            && let Some(value) = plan.process.as_ref().and_then(|process| process.oom_score_adj)
+        {
+            // Inherited by init, whose own files nobody but the host's root may open once it hides.
+            set_oom_score(intermediate, value)?;
+        }
         if let Some(ids) = &plan.ids {
             self.await_kind(channel, Kind::MapIds, plan)?;
             id_maps::write(intermediate, ids)?;
@@ -208,12 +222,11 @@ impl Attempt {
         Ok(())
     }
 
-    fn identify(&mut self) -> Result<()> {
+    fn identify(&self) -> Result<Identity> {
         let init = self.child()?;
         let pidfd_inode = pidfd_inode(init.pidfd.as_fd());
         let stat = host::process_stat(init.pid)?.ok_or_else(|| Error::new("init died at birth"))?;
-        self.record.init = Some(Identity { pid: init.pid, start_time: stat.start_time, pidfd_inode });
-        Ok(())
+        Ok(Identity { pid: init.pid, start_time: stat.start_time, pidfd_inode })
     }
 
     /// The next message of `kind`. Warnings are collected, failures and death become the error.
@@ -292,12 +305,11 @@ impl Attempt {
         let pid = self.child()?.pid;
         let init = rustix::process::Pid::from_raw(pid).ok_or_else(|| Error::new("no init"))?;
         crate::process::rlimits::set(init, &process.rlimits)?;
-        if let Some(value) = process.oom_score_adj {
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let directory = rustix::fs::open(format!("/proc/{pid}"), flags, Mode::empty()).call("open")?;
-            crate::security::oom::set_score_adj(directory.as_fd(), value)?;
+        let set_already = !plan.hide_early && plan.tree != Tree::Direct;
+        match process.oom_score_adj {
+            Some(value) if !set_already => set_oom_score(pid, value),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// N7 happens in the last stage; end-of-file is its last word. It is not yet "waiting": a death by
@@ -316,7 +328,18 @@ impl Attempt {
                 self.other_message(message, plan)?;
             }
         }
+        // Between the end-of-file and its wait init makes one system call, which a filter may kill for: only
+        // asleep has it come through.
+        for _ in 0..GATE_LOOKS {
+            match host::process_stat(self.child()?.pid)? {
+                Some(stat) if stat.is_exiting() => break,
+                Some(stat) if stat.state == 'S' => return Ok(()),
+                Some(_) => std::thread::sleep(GATE_PAUSE),
+                None => break,
+            }
+        }
         match host::process_stat(self.child()?.pid)? {
+            // A busy machine, or somebody stopped it.
             Some(stat) if !stat.is_exiting() => Ok(()),
             _ => Err(self.death(None)),
         }
@@ -370,6 +393,12 @@ impl Attempt {
                 .hint(format!("orlop delete --force {}", entry.id)),
         }
     }
+}
+
+fn set_oom_score(pid: i32, value: i32) -> Result<()> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = rustix::fs::open(format!("/proc/{pid}"), flags, Mode::empty()).call("open")?;
+    crate::security::oom::set_score_adj(directory.as_fd(), value)
 }
 
 /// One clone3 with all new namespaces. A pid namespace is joined, and clock offsets are set, on the

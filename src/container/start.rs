@@ -11,7 +11,7 @@ use crate::error::{Doing, Error, Result};
 use crate::plan::hooks::HookPlan;
 use crate::state::{Entry, Record};
 use crate::sys::last_stage::read_page;
-use crate::sys::process::{ended_within, has_ended};
+use crate::sys::process::ended_within;
 use rustix::event::{PollFd, PollFlags, poll};
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -51,8 +51,10 @@ pub fn start(entry: &Entry, record: &Record, words: impl Fn() -> Words) -> Resul
             return Err(e);
         }
     }
-    // Stage 9 is stored just before execve: less means that init never got there.
-    if outcome.stage < 9 && has_ended(pidfd.as_fd()) {
+    // Stage 9 is stored just before execve: less means that init never got there. Its descriptors close a
+    // moment before its pid shows the end.
+    if outcome.stage < 9 {
+        ended_within(pidfd.as_fd(), 1000);
         return Err(Error::new("container init was killed before it could execute the program"));
     }
     Ok(())

@@ -15,10 +15,11 @@ pub struct ProcessStat {
 
 impl ProcessStat {
     /// Dead or on its way there: the descriptors of such a process are closed already, while its pid
-    /// cannot be waited for yet.
+    /// cannot be waited for yet. A process that dumps core is not exiting yet, but was signalled to death.
     pub fn is_exiting(&self) -> bool {
         const PF_EXITING: u64 = 0x4;
-        matches!(self.state, 'Z' | 'X' | 'x') || self.flags & PF_EXITING != 0
+        const PF_SIGNALED: u64 = 0x400;
+        matches!(self.state, 'Z' | 'X' | 'x') || self.flags & (PF_EXITING | PF_SIGNALED) != 0
     }
 }
 
