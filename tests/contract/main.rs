@@ -19,6 +19,7 @@ mod mounts;
 mod namespaces;
 mod process;
 mod program;
+mod review;
 mod rootfs;
 mod run;
 mod seccomp;
