@@ -25,12 +25,6 @@ pub fn environment() -> Vec<String> {
 /// The facts that every plan is made from.
 pub fn facts() -> Result<HostFacts> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    Ok(HostFacts {
-        euid: rustix::process::geteuid().as_raw(),
-        egid: rustix::process::getegid().as_raw(),
-        in_user_namespace: in_user_namespace()?,
-        grantable: capabilities::grantable()?,
-    let capabilities = capabilities::read()?;
     let in_user_namespace = in_user_namespace()?;
     Ok(HostFacts {
         euid: rustix::process::geteuid().as_raw(),
@@ -38,8 +32,7 @@ pub fn facts() -> Result<HostFacts> {
         in_user_namespace,
         // The host itself never forbids it.
         setgroups_denied: in_user_namespace && read("/proc/self/setgroups")?.trim() == "deny",
-        last_cap: capabilities.last,
-        grantable: capabilities.grantable,
+        grantable: capabilities::grantable()?,
         cgroups: cgroup::facts()?,
         listen_fds: crate::plan::fds::listen_fds(
             variable("LISTEN_PID").as_deref(),

@@ -104,12 +104,9 @@ pub fn create(bundle: &Bundle, options: &Options, facts: &HostFacts) -> Result<C
         notify_socket: facts.notify_socket.clone(),
         no_new_keyring: options.no_new_keyring,
         userns,
-        setgroups_denied: ids.as_ref().is_some_and(|ids| ids.deny_setgroups),
+        setgroups_denied: facts.setgroups_denied || ids.as_ref().is_some_and(|ids| ids.deny_setgroups),
         // The root of a user namespace holds all that the kernel knows; what it does not know it ignores.
         grantable: if userns { u64::MAX } else { facts.grantable },
-        setgroups_denied: facts.setgroups_denied || ids.as_ref().is_some_and(|ids| ids.deny_setgroups),
-        // The root of a user namespace holds all that the kernel knows.
-        grantable: if userns { all_capabilities(facts) } else { facts.grantable },
     };
     let process = process::plan(spec, &bundle.mended.scheduler_flags, &process_options, &mut warnings)?;
     let rootfs =
