@@ -75,18 +75,17 @@ impl Log {
         }
     }
 
+    pub fn shows_debug(&self) -> bool {
+        self.level >= Level::Debug
+    }
+
     pub fn debug(&self, message: &str) {
-        if self.level >= Level::Debug {
+        if self.shows_debug() {
             match self.file {
                 Some(_) => self.line(Level::Debug, message),
                 None => write_stderr(&format!("debug: {message}")),
             }
         }
-    }
-
-    /// Whether warnings of a failing command are written besides its error.
-    pub fn is_verbose(&self) -> bool {
-        self.level >= Level::Info
     }
 
     fn line(&self, level: Level, message: &str) {

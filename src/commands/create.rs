@@ -81,6 +81,9 @@ impl Prepared {
         let bundle = spec::load(&shared.bundle, shared.config.as_deref())?;
         let facts = crate::host::facts()?;
         let plan = plan::create(&bundle, &options(context, shared, &root), &facts)?;
+        if context.log.shows_debug() {
+            plan::explain::text(&plan)?.lines().for_each(|line| context.log.debug(line));
+        }
         if let Some(process) = &plan.process {
             crate::process::stdio::check_preserved(process.fds, context.inherited_fds)?;
         }
