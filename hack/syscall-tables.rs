@@ -239,7 +239,7 @@ pub fn generate() -> String {
          //! The last column is the first argument of i386's socketcall for that call, or 100 + that of ipc.\n\n",
     );
     let width = COLUMNS.len();
-    let _ = writeln!(text, "/// The columns in their order.\n#[cfg(test)]");
+    let _ = writeln!(text, "/// The columns in their order.\n#[cfg(test)]\n#[rustfmt::skip]");
     let _ = writeln!(text, "pub(super) const COLUMNS: [&str; {width}] = {COLUMNS:?};\n");
     let _ = writeln!(text, "#[rustfmt::skip]");
     let _ = writeln!(text, "pub(super) static NUMBERS: [(&str, [i16; {width}]); {}] = [", rows.len());

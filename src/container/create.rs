@@ -153,7 +153,8 @@ impl Attempt {
             Tree::ViaIntermediate(_) => {
                 let request = Clone { flags: 0, into_cgroup: cgroups.clone_into() };
                 let copy = host.try_clone()?;
-                self.init = Some(clone3(&request, || intermediate::run(&inherited, copy))?);
+                self.init =
+                    Some(clone3(&request, |in_cgroup| intermediate::run(&inherited, copy, in_cgroup))?);
                 drop(theirs);
                 // P4: id maps, then the pid of init from the intermediate.
                 self.meet_init(plan, &channel, &host)?;
@@ -423,7 +424,7 @@ fn clone_init(plan: &CreatePlan, inherited: &Inherited, host: rootfs::HostFds) -
         intermediate::write_time_offsets(&plan.namespaces.time_offsets)?;
     }
     let request = Clone { flags, into_cgroup: inherited.cgroups.clone_into() };
-    let child = clone3(&request, || init::run(inherited, init::Born::OfRuntime, host))
+    let child = clone3(&request, |in_cgroup| init::run(inherited, init::Born::OfRuntime { in_cgroup }, host))
         .doing("create the container's namespaces");
     for (fd, kind) in restore {
         ns::setns(fd.as_fd(), kind.flag()).doing("leave the container's namespace")?;

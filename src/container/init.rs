@@ -48,7 +48,7 @@ pub struct Inherited<'a> {
 /// Who cloned init: the intermediate has already joined and entered the cgroup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Born {
-    OfRuntime,
+    OfRuntime { in_cgroup: bool },
     OfIntermediate,
 }
 
@@ -70,8 +70,10 @@ fn steps(inherited: &Inherited, born: Born, host: HostFds) -> Result<Infallible,
     set_name(c"orlop:[init]");
     close_inherited(inherited.runtime_end);
     reset_signals();
-    if born == Born::OfRuntime {
-        inherited.cgroups.enter_self().map_err(at(Step::N1))?;
+    if let Born::OfRuntime { in_cgroup } = born {
+        if !in_cgroup {
+            inherited.cgroups.enter_self().map_err(at(Step::N1))?;
+        }
         join_namespaces(inherited).map_err(at(Step::N1))?;
     }
     setsid().map_err(at(Step::N1))?;

@@ -15,8 +15,8 @@ use crate::sys::process::{become_ids, close_inherited, exit_now, set_dumpable, s
 use std::convert::Infallible;
 use std::os::fd::AsFd;
 
-pub fn run(inherited: &Inherited, host: HostFds) -> Infallible {
-    if let Err(failed) = steps(inherited, host) {
+pub fn run(inherited: &Inherited, host: HostFds, in_cgroup: bool) -> Infallible {
+    if let Err(failed) = steps(inherited, host, in_cgroup) {
         // The runtime sees at least the end-of-file.
         let _ = inherited.channel.send(&failed.message(), &[]);
         exit_now(1);
@@ -24,7 +24,7 @@ pub fn run(inherited: &Inherited, host: HostFds) -> Infallible {
     exit_now(0)
 }
 
-fn steps(inherited: &Inherited, host: HostFds) -> Result<(), Failed> {
+fn steps(inherited: &Inherited, host: HostFds, in_cgroup: bool) -> Result<(), Failed> {
     let at = |step: Step| move |e: Error| Failed { step, error: Box::new(e) };
     let plan = inherited.plan;
 
@@ -34,7 +34,9 @@ fn steps(inherited: &Inherited, host: HostFds) -> Result<(), Failed> {
     if plan.hide_early {
         set_dumpable(false);
     }
-    inherited.cgroups.enter_self().map_err(at(Step::I1))?;
+    if !in_cgroup {
+        inherited.cgroups.enter_self().map_err(at(Step::I1))?;
+    }
     let later = join_what_can_be(inherited).map_err(at(Step::I1))?;
     enter_user_namespace(inherited).map_err(at(Step::I1))?;
     inherited.channel.tell(Kind::MapIds).map_err(at(Step::I1))?;
@@ -74,7 +76,7 @@ fn steps(inherited: &Inherited, host: HostFds) -> Result<(), Failed> {
         }
     }
     let request = Clone { flags, into_cgroup: None };
-    let child = clone3(&request, || init::run(inherited, Born::OfIntermediate, host))
+    let child = clone3(&request, |_| init::run(inherited, Born::OfIntermediate, host))
         .doing("create the container's namespaces")
         .map_err(at(Step::I4))?;
     let message = Message { number: child.pid, ..Message::new(Kind::InitPid) };

@@ -42,12 +42,12 @@ struct CloneArgs {
 
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
-/// Clones the (single-threaded) runtime; the child runs `child` and leaves by execve or `_exit` only, so
-/// no guard of the parent's frames runs twice.
+/// Clones the (single-threaded) runtime; the child runs `child`, which is told whether it was born in the
+/// cgroup asked for, and leaves by execve or `_exit` only, so no guard of the parent's frames runs twice.
 ///
 /// Falls back to clone(2) where clone3 is missing or refused (kernels before 5.3, seccomp filters around
 /// the runtime), then without the cgroup.
-pub fn clone3(request: &Clone, child: impl FnOnce() -> Infallible) -> Result<Child> {
+pub fn clone3(request: &Clone, child: impl FnOnce(bool) -> Infallible) -> Result<Child> {
     let mut pidfd: i32 = -1;
     // clone(2): CLONE_PARENT takes the exit signal of the caller, and clone3 wants 0 said.
     let exit_signal = if request.flags & libc::CLONE_PARENT as u64 != 0 { 0 } else { libc::SIGCHLD as u64 };
@@ -81,7 +81,7 @@ pub fn clone3(request: &Clone, child: impl FnOnce() -> Infallible) -> Result<Chi
         });
     }
     if pid == 0 {
-        child();
+        child(in_cgroup);
     }
     // SAFETY: on success the kernel has stored a new descriptor of ours in `pidfd`.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };

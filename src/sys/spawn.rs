@@ -48,7 +48,7 @@ pub fn run(program: &Program) -> Result<Outcome> {
     rustix::io::pwrite(&input, program.stdin, 0).call("write")?;
     let (output, output_end) = pipe()?;
     let (failure, failure_end) = pipe()?;
-    let child = clone3(&Clone::default(), || {
+    let child = clone3(&Clone::default(), |_| {
         let errno = exec(program, &path, &args, &env, [&input, &output_end]);
         // The pipe closes at execve; an errno in it says that there was none.
         let _ = rustix::io::write(&failure_end, &errno.to_ne_bytes());

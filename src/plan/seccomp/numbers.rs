@@ -5,8 +5,8 @@
 
 /// The columns in their order.
 #[cfg(test)]
-pub(super) const COLUMNS: [&str; 8] =
-    ["x86_64", "x32", "x86", "aarch64", "arm", "riscv64", "loongarch64", "multiplexed"];
+#[rustfmt::skip]
+pub(super) const COLUMNS: [&str; 8] = ["x86_64", "x32", "x86", "aarch64", "arm", "riscv64", "loongarch64", "multiplexed"];
 
 #[rustfmt::skip]
 pub(super) static NUMBERS: [(&str, [i16; 8]); 503] = [
