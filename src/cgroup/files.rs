@@ -4,7 +4,7 @@
 //! O_CREAT: where only a plain directory stands, there is an error instead of a fake cgroup.
 
 use super::absent;
-use crate::error::{Doing, Error, Result};
+use crate::error::{Call, Doing, Error, Result};
 use crate::plan::cgroup::{CgroupWrite, Hierarchy, MemoryCheck, Need, Version};
 use crate::sys::cgroupfs;
 use std::os::fd::OwnedFd;
@@ -40,6 +40,14 @@ impl Place {
                 .doing("find a cgroup file system where mountinfo has one"));
         }
         Ok(Self { mount, path, shown, version: hierarchy.version, made: vec![] })
+    }
+
+    /// Another cgroup of the same mount; `path` is relative to it.
+    pub fn sibling(&self, path: &str) -> Result<Self> {
+        let mount = self.mount.try_clone().call("fcntl")?;
+        let top = self.shown.ancestors().nth(self.path.split('/').count());
+        let shown = top.unwrap_or(&self.shown).join(path);
+        Ok(Self { mount, path: path.to_owned(), shown, version: self.version, made: vec![] })
     }
 
     /// Makes the cgroup and what is missing above it.

@@ -8,6 +8,7 @@
 mod devices;
 mod files;
 mod freezer;
+mod join;
 mod kill;
 mod manager;
 mod remove;
@@ -15,6 +16,7 @@ mod v1;
 mod v2;
 
 pub use freezer::Freezer;
+pub use join::Joining;
 pub use manager::{Manager, apply_writes};
 
 use crate::error::{Doing, Error, Result};

@@ -121,7 +121,7 @@ fn announce(created: &Created, pid_file: Option<&Path>, pidfd_socket: Option<&Pa
         write_pid_file(path, created.init.pid)?;
     }
     if let Some(path) = pidfd_socket {
-        create::send_pidfd(&created.init, path)?;
+        create::send_pidfd(&created.init, b"standard", path)?;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod create;
 mod delete;
+mod exec;
 mod explain;
 mod features;
 mod kill;
@@ -56,11 +57,16 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
     }
     let context = Context { global, log, inherited_fds: *inherited.as_ref().unwrap_or(&0) };
     let request = inherited.and(request).map_err(anyhow::Error::from);
+    // A caller of exec must be able to tell our failure from the program's status.
+    let failure = match &request {
+        Ok(Request::Command(name, _)) if name == "exec" => 255,
+        _ => 1,
+    };
     match request.and_then(|request| dispatch(&context, request)) {
         Ok(code) => code,
         Err(e) => {
             context.log.error(&one_line(&format!("{e:#}")));
-            1
+            failure
         }
     }
 }
@@ -91,6 +97,7 @@ fn dispatch(context: &Context, request: Request) -> Outcome {
         "run" => with(&name, args, |args| run::run(context, &args)),
         "start" => with(&name, args, |args| start::run(context, &args)),
         "state" => with(&name, args, |args| state::run(context, &args)),
+        "exec" => with(&name, args, |args| exec::run(context, &args)),
         "kill" => with(&name, args, |args| kill::run(context, &args)),
         "delete" => with(&name, args, |args| delete::run(context, &args)),
         "list" => with(&name, args, |args| list::run(context, &args)),
@@ -100,7 +107,7 @@ fn dispatch(context: &Context, request: Request) -> Outcome {
         "help" => print(HELP),
         "version" => print(&version()),
         other => {
-            let known = ["exec", "pause", "resume", "update", "ps", "events", "checkpoint", "restore"];
+            let known = ["pause", "resume", "update", "ps", "events", "checkpoint", "restore"];
             let text = if known.contains(&other) {
                 format!("command {other} is not supported by this version")
             } else {
@@ -227,6 +234,7 @@ Commands:
   create    make a container and leave it waiting at its start gate
   start     let a created container run its program
   run       create, start, wait, delete
+  exec      run one more process in a container
   state     print the state of a container
   kill      send a signal to a container (default TERM)
   delete    remove a container and all that belongs to it

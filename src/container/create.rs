@@ -7,8 +7,8 @@
 use super::hooks::{self, HookState, OCI_VERSION};
 use super::init::{self, Inherited};
 use super::message::{Channel, Kind, Message};
-use super::{delete, id_maps, intermediate, last, listener};
-use crate::cgroup::{self, Manager};
+use super::{death, delete, id_maps, intermediate, last, limits, listener};
+use crate::cgroup;
 use crate::console::pty;
 use crate::error::{Call, Doing, Error, Result};
 use crate::host;
@@ -20,7 +20,7 @@ use crate::security::labels::{ExecLabels, exec_labels};
 use crate::state::{Entry, Identity, Record, Root, VERSION, store};
 use crate::sys::clone::{Child, Clone, clone3};
 use crate::sys::ns;
-use crate::sys::process::{Ended, ended_within, kill_child, pidfd_inode, set_dumpable, wait};
+use crate::sys::process::{kill_child, pidfd_inode, set_dumpable, wait};
 use crate::sys::socket::{connect_unix_stream, send_with_fds, seqpacket_pair};
 use rustix::fs::{Mode, OFlags};
 use std::os::fd::{AsFd, OwnedFd};
@@ -91,6 +91,7 @@ fn intent(plan: &CreatePlan) -> Result<Record> {
         poststart: plan.hooks.poststart.clone(),
         poststop: plan.hooks.poststop.clone(),
         hooks_begun: false,
+        no_new_keyring: plan.process.as_ref().is_some_and(|process| process.keyring.is_none()),
     })
 }
 
@@ -200,7 +201,7 @@ impl Attempt {
             && let Some(value) = plan.process.as_ref().and_then(|process| process.oom_score_adj)
         {
             // Inherited by init, whose own files nobody but the host's root may open once it hides.
-            set_oom_score(intermediate, value)?;
+            limits::set_oom_score(intermediate, value)?;
         }
         if let Some(ids) = &plan.ids {
             self.await_kind(channel, Kind::MapIds, plan)?;
@@ -286,17 +287,15 @@ impl Attempt {
         Ok(console)
     }
 
-    fn create_runtime_hooks(&self, plan: &CreatePlan) -> Result<()> {
-        let state = HookState {
+    fn hook_state<'p>(&self, plan: &'p CreatePlan) -> Result<HookState<'p>> {
+        Ok(HookState {
             oci_version: OCI_VERSION,
             id: &plan.id,
             status: "creating",
             pid: self.child()?.pid,
             bundle: &plan.bundle,
             annotations: &plan.annotations,
-        };
-        let cwd = std::ffi::CString::new(plan.bundle.as_os_str().as_encoded_bytes()).ok();
-        hooks::run(&plan.hooks.create_runtime, &state, &host::environment(), cwd.as_deref())
+        })
     }
 
     /// rlimits and the OOM score come from outside and late: a small RLIMIT_NOFILE must not break the
@@ -304,13 +303,19 @@ impl Attempt {
     fn limit_process(&self, plan: &CreatePlan) -> Result<()> {
         let Some(process) = &plan.process else { return Ok(()) };
         let pid = self.child()?.pid;
-        let init = rustix::process::Pid::from_raw(pid).ok_or_else(|| Error::new("no init"))?;
-        crate::process::rlimits::set(init, &process.rlimits)?;
+        // Without privilege the score was set before init hid, on the intermediate.
         let set_already = !plan.hide_early && plan.tree != Tree::Direct;
         match process.oom_score_adj {
-            Some(value) if !set_already => set_oom_score(pid, value),
-            _ => Ok(()),
+            Some(value) if !set_already => limits::set_oom_score(pid, value)?,
+            _ => {}
         }
+        limits::set_rlimits(pid, process)
+    }
+
+    fn create_runtime_hooks(&self, plan: &CreatePlan) -> Result<()> {
+        let state = self.hook_state(plan)?;
+        let cwd = std::ffi::CString::new(plan.bundle.as_os_str().as_encoded_bytes()).ok();
+        hooks::run(&plan.hooks.create_runtime, &state, &host::environment(), cwd.as_deref())
     }
 
     /// N7 happens in the last stage; end-of-file is its last word. It is not yet "waiting": a death by
@@ -322,8 +327,8 @@ impl Attempt {
                 break;
             }
             if message.kind == Kind::Listener {
-                let init = self.child()?;
-                listener::hand_over(plan, &self.record, init, message.number)?;
+                let state = self.hook_state(plan)?;
+                listener::hand_over(plan.seccomp.as_ref(), self.child()?, message.number, state)?;
                 channel.tell(Kind::Taken).doing("tell init that its listener is taken")?;
             } else {
                 self.other_message(message, plan)?;
@@ -350,31 +355,8 @@ impl Attempt {
     /// said next.
     fn death(&self, before: Option<Kind>) -> Error {
         let Ok(child) = self.child() else { return Error::new("init died") };
-        // The channel closes a moment before the pid can be waited for.
-        ended_within(child.pidfd.as_fd(), 1000);
-        let ended = if crate::sys::process::has_ended(child.pidfd.as_fd()) {
-            crate::sys::process::peek(child.pidfd.as_fd())
-        } else {
-            None
-        };
-        let oom = Manager::open(&self.record.cgroup).oom_kills().unwrap_or(0);
-        if oom > 0 && ended == Some(Ended::Killed(libc::SIGKILL)) {
-            return Error::new("container init was OOM-killed (memory limit too low?)")
-                .at("linux.resources.memory.limit");
-        }
         let at = before.map_or("at the start gate".to_owned(), |kind| format!("before {kind:?}"));
-        match ended {
-            Some(Ended::Killed(libc::SIGSYS)) => Error::new(format!(
-                "init was killed by the seccomp filter {at}"
-            ))
-            .at("linux.seccomp")
-            .hint(
-                "the profile forbids a system call that entering the container needs (read, close, execve)",
-            ),
-            Some(Ended::Killed(signal)) => Error::new(format!("init was killed by signal {signal} {at}")),
-            Some(Ended::Exited(code)) => Error::new(format!("init exited with status {code} {at}")),
-            None => Error::new(format!("init died {at}")),
-        }
+        death::explain(child, &self.record.cgroup, "init", &at)
     }
 
     /// Takes everything back; what could not be taken back is said with the error.
@@ -394,12 +376,6 @@ impl Attempt {
                 .hint(format!("orlop delete --force {}", entry.id)),
         }
     }
-}
-
-fn set_oom_score(pid: i32, value: i32) -> Result<()> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory = rustix::fs::open(format!("/proc/{pid}"), flags, Mode::empty()).call("open")?;
-    crate::security::oom::set_score_adj(directory.as_fd(), value)
 }
 
 /// One clone3 with all new namespaces. A pid namespace is joined, and clock offsets are set, on the
@@ -432,11 +408,12 @@ fn clone_init(plan: &CreatePlan, inherited: &Inherited, host: rootfs::HostFds) -
     child
 }
 
-/// `--pidfd-socket`: one message with the pidfd. The payload is runc's for an init ("setns" is an exec's).
-pub fn send_pidfd(init: &Child, path: &Path) -> Result<()> {
+/// `--pidfd-socket`: one message with the pidfd. The payload is runc's: "standard" for an init, "setns" for a
+/// process that joins.
+pub fn send_pidfd(process: &Child, payload: &[u8], path: &Path) -> Result<()> {
     let send = || {
         let socket = connect_unix_stream(path)?;
-        send_with_fds(&socket, b"standard", &[init.pidfd.as_fd()])
+        send_with_fds(&socket, payload, &[process.pidfd.as_fd()])
     };
     send().at_with(|| path.display().to_string()).doing("send the pidfd")
 }

@@ -20,7 +20,7 @@ use crate::security::keyring;
 use crate::security::labels::{ExecLabels, set_key_label};
 use crate::state::Entry;
 use crate::sys::last_stage::{self, layout};
-use crate::sys::path::Last;
+use crate::sys::path::{Last, RootFd};
 use crate::sys::process::{
     close_all_but, close_inherited, exit_now, keep_on_exec, reset_signals, set_dumpable, set_name, setsid,
 };
@@ -113,7 +113,7 @@ fn steps(inherited: &Inherited, born: Born, host: HostFds) -> Result<Infallible,
 
     // N6: the process itself, as far as it needs no identity; then the last stage is made ready.
     let env = settle_process(plan, &jail).map_err(at(Step::N6))?;
-    let (label, label_fd) = exec_label(inherited.labels, &jail).map_err(at(Step::N6))?;
+    let (label, label_fd) = exec_label(inherited.labels, || jail.proc()).map_err(at(Step::N6))?;
     let hook_stdin = hook_stdin(plan).map_err(at(Step::N6))?;
     let fds = StageFds {
         channel: channel.0.as_raw_fd(),
@@ -221,37 +221,41 @@ fn settle_process(plan: &CreatePlan, jail: &Jail) -> Result<Vec<String>> {
     scheduling::apply(process)?;
     let mut env = process.env.variables.clone();
     if process.env.home_from_passwd {
-        env.push(format!("HOME={}", home(jail, process.uid)));
+        env.push(format!("HOME={}", home(jail.root(), process.uid)));
     }
     Ok(env)
 }
 
 /// From the container's /etc/passwd, else `/`. Whatever is wrong with that file is the image's affair.
-fn home(jail: &Jail, uid: u32) -> String {
+pub(super) fn home(root: &RootFd, uid: u32) -> String {
     let path = "/etc/passwd".as_ref();
     let read = || {
         // Opening a device of the image's can act on it: look first.
-        let looked = jail.root().find(path, Last::Follow)?;
+        let looked = root.find(path, Last::Follow)?;
         if crate::sys::path::kind(looked.as_fd())? != FileType::RegularFile {
             return Ok("/".into());
         }
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let passwd = jail.root().open(path, flags, Last::Follow)?;
+        let passwd = root.open(path, flags, Last::Follow)?;
         home::read(passwd.as_fd(), uid)
     };
     read().unwrap_or_else(|_: Error| "/".into())
 }
 
 /// The label and the attribute file that takes it, opened through a procfs that the container cannot touch.
-fn exec_label<'a>(labels: &'a ExecLabels, jail: &Jail) -> Result<(Option<&'a [u8]>, Option<OwnedFd>)> {
+pub(super) fn exec_label<'a, 'p>(
+    labels: &'a ExecLabels,
+    proc: impl FnOnce() -> Result<&'p Proc>,
+) -> Result<(Option<&'a [u8]>, Option<OwnedFd>)> {
     let (label, file) = match (&labels.apparmor, &labels.selinux) {
         (Some(label), _) => (label, "self/attr/apparmor/exec"),
         (None, Some(label)) => (label, "self/attr/exec"),
         (None, None) => return Ok((None, None)),
     };
-    let fd = match jail.proc()?.open_file(file, OFlags::WRONLY) {
+    let proc = proc()?;
+    let fd = match proc.open_file(file, OFlags::WRONLY) {
         // Before Linux 5.8 AppArmor has no directory of its own.
-        Err(e) if e.errno() == libc::ENOENT => jail.proc()?.open_file("self/attr/exec", OFlags::WRONLY)?,
+        Err(e) if e.errno() == libc::ENOENT => proc.open_file("self/attr/exec", OFlags::WRONLY)?,
         other => other?,
     };
     Ok((Some(label), Some(fd)))

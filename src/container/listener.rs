@@ -1,10 +1,9 @@
-//! The seccomp listener: taken from init, handed to the agent at `listenerPath` with the state of the
+//! The seccomp listener: taken from init or from a process that joins, handed to the agent at `listenerPath` with the state of the
 //! container process (config-linux.md, "The Container Process State"). Runs in the runtime.
 
 use super::hooks::{HookState, OCI_VERSION};
 use crate::error::{Doing, Error, Result};
-use crate::plan::CreatePlan;
-use crate::state::Record;
+use crate::plan::seccomp::SeccompPlan;
 use crate::sys::clone::Child;
 use crate::sys::process::pidfd_getfd;
 use crate::sys::socket::{connect_unix_stream, send_with_fds};
@@ -22,27 +21,23 @@ struct ContainerProcessState<'a> {
     state: HookState<'a>,
 }
 
-/// `number`: the listener's descriptor in init.
-pub fn hand_over(plan: &CreatePlan, record: &Record, init: &Child, number: i32) -> Result<()> {
-    let listener = plan
-        .seccomp
-        .as_ref()
+/// `process` offers the listener as its descriptor `number`; `state` is that of its container.
+pub fn hand_over(
+    seccomp: Option<&SeccompPlan>,
+    process: &Child,
+    number: i32,
+    state: HookState<'_>,
+) -> Result<()> {
+    let listener = seccomp
         .and_then(|seccomp| seccomp.listener.as_ref())
         .ok_or_else(|| Error::new("init offers a seccomp listener that nobody asked for"))?;
-    let fd = pidfd_getfd(init.pidfd.as_fd(), number).doing("take the seccomp listener from init")?;
+    let fd = pidfd_getfd(process.pidfd.as_fd(), number).doing("take the seccomp listener from init")?;
     let state = ContainerProcessState {
         oci_version: OCI_VERSION,
         fds: ["seccompFd"],
-        pid: init.pid,
+        pid: process.pid,
         metadata: &listener.metadata,
-        state: HookState {
-            oci_version: OCI_VERSION,
-            id: &plan.id,
-            status: "creating",
-            pid: init.pid,
-            bundle: &record.bundle,
-            annotations: &plan.annotations,
-        },
+        state,
     };
     let json = serde_json::to_vec(&state).map_err(|e| Error::new(e.to_string()))?;
     let send = || {

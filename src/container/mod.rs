@@ -1,13 +1,17 @@
 //! The process tree: the effects of a container's life. Start reading at create.rs.
 
 pub mod create;
+mod death;
 pub mod delete;
+pub mod exec;
 pub mod hooks;
 pub mod id_maps;
 pub mod init;
 pub mod intermediate;
+mod joiner;
 pub mod kill;
 pub mod last;
+mod limits;
 pub mod listener;
 pub mod message;
 pub mod start;

@@ -24,6 +24,11 @@ pub fn environment() -> Vec<String> {
 
 /// The facts that every plan is made from.
 pub fn facts() -> Result<HostFacts> {
+    Ok(HostFacts { cgroups: cgroup::facts()?, ..process_facts()? })
+}
+
+/// The same without cgroups: an existing container has its own in its record.
+pub fn process_facts() -> Result<HostFacts> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let in_user_namespace = in_user_namespace()?;
     Ok(HostFacts {
@@ -33,7 +38,7 @@ pub fn facts() -> Result<HostFacts> {
         // The host itself never forbids it.
         setgroups_denied: in_user_namespace && read("/proc/self/setgroups")?.trim() == "deny",
         grantable: capabilities::grantable()?,
-        cgroups: cgroup::facts()?,
+        cgroups: crate::plan::cgroup::facts::CgroupFacts::default(),
         listen_fds: crate::plan::fds::listen_fds(
             variable("LISTEN_PID").as_deref(),
             variable("LISTEN_FDS").as_deref(),

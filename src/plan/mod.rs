@@ -5,6 +5,7 @@
 pub mod capabilities;
 pub mod cgroup;
 pub mod environment;
+pub mod exec;
 pub mod explain;
 pub mod facts;
 pub mod fds;

@@ -53,7 +53,8 @@ pub fn own(uid: u32) -> Result<()> {
     stdio::all().into_iter().try_for_each(|fd| own_one(fd, uid))
 }
 
-fn own_one(fd: BorrowedFd<'_>, uid: u32) -> Result<()> {
+/// The same for one descriptor: the slave of a terminal before it becomes all three.
+pub fn own_one(fd: BorrowedFd<'_>, uid: u32) -> Result<()> {
     let stat = rustix::fs::fstat(fd).call("fstat")?;
     // The null device belongs to everybody.
     if stat.st_uid == uid || is_null(&stat) {

@@ -11,6 +11,7 @@ mod devices;
 mod idmap;
 mod masks;
 mod mount;
+pub mod null;
 mod switch;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -20,7 +21,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags};
 
 use crate::error::{Call, Doing, Error, Result};
 use crate::plan::rootfs::{MountNs, MountOp, Op, Opener, RootfsPlan};
-use crate::sys::path::{RootFd, identity, is_char_device};
+use crate::sys::path::{RootFd, is_char_device};
 use crate::sys::procfs::Proc;
 use crate::sys::tree::{self, LazyProc, Tree};
 use crate::sys::{mount as sys_mount, path};
@@ -248,58 +249,6 @@ impl Jail {
                 answer.at("linux.rootfsPropagation").doing("set the propagation of the root")?;
             }
         }
-        if self.own_dev { self.own_null() } else { Ok(()) }
-    }
-
-    /// Exchanges each of the descriptors 0–2 that is the host's /dev/null for the container's.
-    fn own_null(&self) -> Result<()> {
-        let mut own: Option<OwnedFd> = None;
-        for stdio in [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()] {
-            // A closed descriptor is not ours to open.
-            if !is_char_device(stdio, 1, 3).unwrap_or(false) {
-                continue;
-            }
-            let null = match own.take() {
-                Some(null) => null,
-                None => self.container_null().doing("open the container's /dev/null")?,
-            };
-            match stdio.as_raw() {
-                0 => rustix::stdio::dup2_stdin(&null),
-                1 => rustix::stdio::dup2_stdout(&null),
-                _ => rustix::stdio::dup2_stderr(&null),
-            }
-            .call("dup2")?;
-            own = Some(null);
-        }
-        Ok(())
-    }
-
-    /// Verified before it is opened, for opening alone can act on a device, and after, for the name may have
-    /// changed in between.
-    fn container_null(&self) -> Result<OwnedFd> {
-        let refuse = || Error::new("is not the character device 1:3").at("/dev/null");
-        let dev = devices::real_dir(&self.root, Path::new("/dev"))?;
-        let looked = devices::open_at(dev.as_fd(), "null".as_ref())?;
-        if !is_char_device(looked.as_fd(), 1, 3)? {
-            return Err(refuse());
-        }
-        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let opened = rustix::fs::openat(&dev, c"null", flags, Mode::empty()).call("openat")?;
-        if identity(opened.as_fd())? != identity(looked.as_fd())? || !is_char_device(opened.as_fd(), 1, 3)? {
-            return Err(refuse());
-        }
-        rustix::fs::fcntl_setfl(&opened, OFlags::empty()).call("fcntl")?;
-        Ok(opened)
-    }
-}
-
-/// The number of a borrowed descriptor.
-trait Number {
-    fn as_raw(&self) -> i32;
-}
-
-impl Number for BorrowedFd<'_> {
-    fn as_raw(&self) -> i32 {
-        std::os::fd::AsRawFd::as_raw_fd(self)
+        if self.own_dev { null::own(&self.root) } else { Ok(()) }
     }
 }

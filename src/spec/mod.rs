@@ -84,6 +84,11 @@ pub fn load(dir: &Path, config: Option<&Path>) -> Result<Bundle> {
     parse(&dir, &config, raw)
 }
 
+/// The bytes of a part of a configuration, as long as it may be.
+pub fn read_file(path: &Path) -> Result<Vec<u8>> {
+    read_bounded(path)
+}
+
 fn read_bounded(path: &Path) -> Result<Vec<u8>> {
     let phrase = || format!("read {}", path.display());
     let file = match File::open(path) {

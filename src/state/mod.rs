@@ -68,6 +68,9 @@ pub struct Record {
     /// (runtime.md, step 12).
     #[serde(default)]
     pub hooks_begun: bool,
+    /// Processes that join keep the session keyring of their caller, as init did.
+    #[serde(default)]
+    pub no_new_keyring: bool,
 }
 
 #[cfg(test)]

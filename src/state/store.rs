@@ -189,9 +189,18 @@ impl Entry {
     /// Takes the lock (flock on the directory: the kernel drops it when its holder dies), waiting up to
     /// ten seconds; then makes sure that the directory still is the container's.
     pub fn lock(&self) -> Result<()> {
+        self.take_lock(FlockOperation::NonBlockingLockExclusive)
+    }
+
+    /// The same beside others who only share it: the container stays, and many may join it at once.
+    pub fn lock_shared(&self) -> Result<()> {
+        self.take_lock(FlockOperation::NonBlockingLockShared)
+    }
+
+    fn take_lock(&self, operation: FlockOperation) -> Result<()> {
         let deadline = Instant::now() + LOCK_DEADLINE;
         loop {
-            match rustix::fs::flock(&self.dir, FlockOperation::NonBlockingLockExclusive) {
+            match rustix::fs::flock(&self.dir, operation) {
                 Ok(()) => break,
                 Err(Errno::WOULDBLOCK) if Instant::now() < deadline => {
                     std::thread::sleep(Duration::from_millis(2));

@@ -10,6 +10,7 @@ mod binds;
 mod cgroup1;
 mod cli;
 mod differences;
+mod exec;
 mod harness;
 mod hooks;
 mod kill_delete;

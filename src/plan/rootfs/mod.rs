@@ -111,6 +111,11 @@ pub struct RootfsPlan {
     pub own_dev: bool,
 }
 
+/// Whether the container's /dev is its own ([`RootfsPlan::own_dev`]).
+pub fn has_own_dev(bundle: &Bundle) -> bool {
+    !mounts::binds_dev(bundle)
+}
+
 impl RootfsPlan {
     /// Indices into `ops` and the binds whose sources the runtime opens before the clone.
     pub fn opened_by_runtime(&self) -> impl Iterator<Item = (usize, &MountOp, &BindOp)> {
@@ -142,7 +147,7 @@ pub fn plan(bundle: &Bundle, view: &View<'_>, warnings: &mut Vec<String>) -> Res
     if view.mount_ns == MountNs::None {
         nothing_to_mount(bundle)?;
     }
-    let own_dev = !mounts::binds_dev(bundle);
+    let own_dev = has_own_dev(bundle);
     let mut ops = mounts::ops(bundle, view, warnings)?;
     if own_dev {
         ops.extend(devices::ops(bundle, view)?);

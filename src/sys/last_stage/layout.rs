@@ -53,6 +53,7 @@ pub struct Plan {
     pub label: u64,
     pub label_len: u64,
     pub channel: i32,
+    /// -1: nothing to wait for (`exec`).
     pub start: i32,
     pub page: i32,
     pub label_fd: i32,

@@ -61,6 +61,7 @@ pub mod nr {
     pub const FACCESSAT: usize = 48;
     pub const PPOLL: usize = 73;
     pub const DUP3: usize = 24;
+    pub const FCNTL: usize = 25;
     pub const PIPE2: usize = 59;
     pub const SECCOMP: usize = 277;
     pub const PIDFD_OPEN: usize = 434;

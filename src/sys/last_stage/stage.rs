@@ -32,7 +32,7 @@ const ENOSYS: i32 = 38;
 const F_SETFD: usize = 2;
 const FD_CLOEXEC: usize = 1;
 
-/// Where a failure is told: the channel until the gate is reached, the page afterwards.
+/// Where a failure is told: on the channel as long as it is open, and on the page, which no filter closes.
 pub(super) struct Stage {
     plan: *const Plan,
     pub(super) page: *mut Page,
@@ -131,7 +131,8 @@ impl Stage {
     pub(super) fn fail(&self, op: Op, errno: i32, detail: i32) -> ! {
         if self.channel {
             let _ = self.send(layout::MESSAGE_FAILED, op as u32, errno, detail);
-        } else if !self.page.is_null() {
+        }
+        if !self.page.is_null() {
             // SAFETY: see the impl. Volatile: another process reads it after our death.
             unsafe {
                 (&raw mut (*self.page).errno).write_volatile(errno);
@@ -418,8 +419,12 @@ impl Stage {
     }
 
     /// End-of-file on the channel is the sign "waiting". Any failed read but EINTR means die, never pass.
+    /// A process that joins a container has no gate: its channel stays open until execve closes it.
     fn wait_at_gate(&mut self) {
         let plan = *self.plan();
+        if plan.start < 0 {
+            return;
+        }
         if !self.close(plan.channel) && !self.send(layout::MESSAGE_WAITING, 0, 0, 0) {
             // Neither close nor write: nobody would ever learn that we wait.
             exit(1);

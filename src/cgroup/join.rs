@@ -1,0 +1,150 @@
+//! Entering the cgroups of an existing container. Opened by the runtime, whose rights the kernel checks;
+//! entered by the joiner before it does anything else.
+//!
+//! The v1 pids hierarchy is left to the process that the joiner clones: a limit is asked at a fork but not at
+//! an entry, so a container that is full can still be looked into, as with all other runtimes.
+//!
+//! A payload that manages children of its own (systemd, a nested engine) has handed controllers down, and then
+//! the v2 kernel lets no process into the container's cgroup itself: init's own cgroup below it is taken.
+
+use super::entry_file;
+use super::files::{Place, is_no_mount, read_at};
+use crate::error::{Doing, Error, Result};
+use crate::plan::cgroup::{Hierarchy, Layout, Version};
+use crate::sys::cgroupfs;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// The open doors of a container's cgroups.
+#[derive(Debug)]
+pub struct Joining {
+    v1: Vec<OwnedFd>,
+    /// The v1 hierarchies that count processes.
+    pids: Vec<OwnedFd>,
+    v2: Option<Tree>,
+    /// On a v2 host: the directory for CLONE_INTO_CGROUP.
+    leaf: Option<OwnedFd>,
+}
+
+#[derive(Debug)]
+struct Tree {
+    place: Place,
+    file: OwnedFd,
+    /// The process in whose cgroup below ours we may be instead.
+    init: Option<i32>,
+}
+
+impl Joining {
+    /// `init`: the container's init, when its own cgroup will do where the kernel refuses the wanted one.
+    pub fn open(hierarchies: &[Hierarchy], layout: Layout, init: Option<i32>) -> Result<Self> {
+        let v1 = Vec::with_capacity(hierarchies.len());
+        let mut joining = Self { v1, pids: Vec::new(), v2: None, leaf: None };
+        for hierarchy in hierarchies {
+            let place = match Place::open(hierarchy) {
+                Ok(place) => place,
+                // The hierarchy is not mounted any more, for nobody.
+                Err(e) if is_no_mount(&e) => continue,
+                Err(e) => return Err(e),
+            };
+            let file = place.open_write(entry_file(place.version)).doing("open the container's cgroup")?;
+            match place.version {
+                Version::V1 if hierarchy.controllers.iter().any(|c| c == "pids") => joining.pids.push(file),
+                Version::V1 => joining.v1.push(file),
+                Version::V2 => {
+                    if layout == Layout::V2 {
+                        joining.leaf = Some(place.open_dir()?);
+                    }
+                    joining.v2 = Some(Tree { place, file, init });
+                }
+            }
+        }
+        Ok(joining)
+    }
+
+    /// The directory for clone3's CLONE_INTO_CGROUP.
+    pub fn clone_into(&self) -> Option<BorrowedFd<'_>> {
+        self.leaf.as_ref().map(AsFd::as_fd)
+    }
+
+    /// After clone3 was refused: goes for init's own cgroup. False when there is no other one.
+    pub fn fall_back(&mut self, refused: &Error) -> Result<bool> {
+        let Some(tree) = self.v2.as_ref().filter(|_| self.leaf.is_some()) else { return Ok(false) };
+        let Some(tree) = tree.of_init(refused)? else { return Ok(false) };
+        self.leaf = Some(tree.place.open_dir()?);
+        self.v2 = Some(tree);
+        Ok(true)
+    }
+
+    /// What [`Joining::enter_last`] needs and closes.
+    pub fn last(&self) -> &[OwnedFd] {
+        &self.pids
+    }
+
+    /// For the process that stays, first of all.
+    pub fn enter_last(&self) -> Result<()> {
+        for file in &self.pids {
+            cgroupfs::write(file, b"0").doing("enter the container's cgroup")?;
+        }
+        Ok(())
+    }
+
+    /// Moves the calling process, which must have one thread and still sees the host's /proc, into all others.
+    pub fn enter_self(&self) -> Result<()> {
+        for file in &self.v1 {
+            cgroupfs::write(file, b"0").doing("enter the container's cgroup")?;
+        }
+        let Some(tree) = &self.v2 else { return Ok(()) };
+        // Born there: a write would take the kernel's lock over all forks for nothing.
+        if self.leaf.is_some() && own_path("self")?.is_some_and(|own| ends_with(&own, &tree.place.path)) {
+            return Ok(());
+        }
+        let entered = match cgroupfs::write(&tree.file, b"0") {
+            Err(e) => match tree.of_init(&e)? {
+                Some(other) => cgroupfs::write(&other.file, b"0"),
+                None => Err(e),
+            },
+            done => done,
+        };
+        entered.doing("enter the container's cgroup")
+    }
+}
+
+impl Tree {
+    /// Where init is, if that is below the container's cgroup and the refusal means that this will help.
+    fn of_init(&self, refused: &Error) -> Result<Option<Tree>> {
+        // EBUSY: controllers were handed down. EOPNOTSUPP: it became a threaded domain.
+        if ![libc::EBUSY, libc::EOPNOTSUPP].contains(&refused.errno()) {
+            return Ok(None);
+        }
+        let Some(init) = self.init else { return Ok(None) };
+        let Some(own) = own_path(&init.to_string())? else { return Ok(None) };
+        let own = own.trim_start_matches('/');
+        if !own.strip_prefix(&self.place.path).is_some_and(|below| below.starts_with('/')) {
+            return Ok(None);
+        }
+        let place = self.place.sibling(own)?;
+        let file = place.open_write(entry_file(Version::V2))?;
+        Ok(Some(Tree { place, file, init: None }))
+    }
+}
+
+/// The v2 cgroup of a process as this process sees it; None when it is gone.
+fn own_path(process: &str) -> Result<Option<String>> {
+    let text = read_at(cgroupfs::CWD, &format!("/proc/{process}/cgroup"))?;
+    Ok(text.iter().flat_map(|text| text.lines()).find_map(|line| line.strip_prefix("0::")).map(str::to_owned))
+}
+
+/// The mount may show a part of the tree only, so the front of `own` is not known.
+fn ends_with(own: &str, path: &str) -> bool {
+    own.strip_suffix(path).is_some_and(|front| front.is_empty() || front.ends_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_compared_by_elements() {
+        assert!(ends_with("/a/b", "a/b") && ends_with("/x/a/b", "a/b") && ends_with("a", "a"));
+        assert!(!ends_with("/xa/b", "a/b") && !ends_with("/a", "a/b"));
+    }
+}

@@ -1,0 +1,203 @@
+//! `exec`: one more process in a container that exists. Its own failures end with 255, so that they can be told
+//! from the program's.
+
+use super::{Context, Outcome, absolute, write_pid_file};
+use crate::console::relay::{Relay, check_console_socket, host_terminal};
+use crate::container::exec::{self, Executed, Joined, Request};
+use crate::error::{Doing, Error, Result};
+use crate::plan::exec::{ExecPlan, Flags, Wanted};
+use crate::process::foreground;
+use crate::spec;
+use crate::state::{Entry, Record, store};
+use anyhow::Context as _;
+use clap::Parser;
+use rustix::process::Pid;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// Run a process in an existing container
+#[derive(Debug, Parser)]
+#[command(args_override_self = true, override_usage = "orlop exec [OPTIONS] ID COMMAND [ARGS]...")]
+pub struct Args {
+    /// File with the whole process object (the options from --tty to --cap are for commands without one)
+    #[arg(short, long)]
+    process: Option<PathBuf>,
+    /// Return once the program runs
+    #[arg(short, long)]
+    detach: bool,
+    /// Give the program a terminal
+    #[arg(short, long)]
+    tty: bool,
+    /// Working directory in the container
+    #[arg(long)]
+    cwd: Option<String>,
+    /// NAME=VALUE, added to the container's environment
+    #[arg(short, long)]
+    env: Vec<String>,
+    /// UID[:GID]
+    #[arg(short, long)]
+    user: Option<String>,
+    /// Additional group id
+    #[arg(short = 'g', long)]
+    additional_gids: Vec<String>,
+    /// Capability, added to the container's
+    #[arg(short, long)]
+    cap: Vec<String>,
+    /// Set no_new_privs
+    #[arg(long)]
+    no_new_privs: bool,
+    /// AppArmor profile
+    #[arg(long)]
+    apparmor: Option<String>,
+    /// SELinux label
+    #[arg(long)]
+    process_label: Option<String>,
+    /// File that receives the pid of the process
+    #[arg(long)]
+    pid_file: Option<PathBuf>,
+    /// Socket that receives the terminal's master
+    #[arg(long)]
+    console_socket: Option<PathBuf>,
+    /// Socket that receives a pidfd of the process
+    #[arg(long)]
+    pidfd_socket: Option<PathBuf>,
+    /// Pass N descriptors, from 3 on, to the process
+    #[arg(long, default_value_t = 0)]
+    preserve_fds: u32,
+    /// Cgroup below the container's: [CONTROLLER[,CONTROLLER]:]PATH
+    #[arg(long)]
+    cgroup: Vec<String>,
+    /// Wait in a paused container instead of failing
+    #[arg(long)]
+    ignore_paused: bool,
+    /// The container's id, then the command as it is: its options are not ours
+    #[arg(trailing_var_arg = true, required = true, value_name = "ID COMMAND")]
+    words: Vec<String>,
+}
+
+pub fn run(context: &Context, args: &Args) -> Outcome {
+    execute(context, args).context("exec failed")
+}
+
+fn execute(context: &Context, args: &Args) -> Outcome {
+    let (id, command) = args.words.split_first().ok_or_else(|| Error::new("container id cannot be empty"))?;
+    let (_, entry, record) = context.container(id)?;
+    let paths = Paths::new(args)?;
+    let plan = plan(args, command, &entry, &record)?;
+    crate::process::stdio::check_preserved(plan.process.fds, context.inherited_fds)?;
+    check_console_socket(plan.process.terminal, args.detach, args.console_socket.is_some())?;
+    // Before anything is made: without a terminal there is nothing to relay to.
+    let terminal = match plan.process.terminal && !args.detach {
+        true => Some(host_terminal()?),
+        false => None,
+    };
+    let request = Request {
+        plan: &plan,
+        console_socket: paths.console_socket.as_deref(),
+        ignore_paused: args.ignore_paused,
+    };
+    let joined = exec::join(&entry, &record, &request)?;
+    match args.detach {
+        true => {
+            started(context, &plan, &paths, joined)?;
+            Ok(0)
+        }
+        false => wait(context, &plan, &paths, joined, terminal),
+    }
+}
+
+/// The caller's paths are meant from where it stands.
+struct Paths {
+    pid_file: Option<PathBuf>,
+    console_socket: Option<PathBuf>,
+    pidfd_socket: Option<PathBuf>,
+}
+
+impl Paths {
+    fn new(args: &Args) -> Result<Self> {
+        let absolute = |path: &Option<PathBuf>| path.as_deref().map(absolute).transpose();
+        Ok(Self {
+            pid_file: absolute(&args.pid_file)?,
+            console_socket: absolute(&args.console_socket)?,
+            pidfd_socket: absolute(&args.pidfd_socket)?,
+        })
+    }
+}
+
+fn plan(args: &Args, command: &[String], entry: &Entry, record: &Record) -> Result<ExecPlan> {
+    let config = entry.path().join(store::CONFIG);
+    let config = spec::load(entry.path(), Some(&config)).doing("read the container's configuration")?;
+    let file = args.process.as_deref().map(process_file).transpose()?;
+    let flags = Flags {
+        args: command.to_vec(),
+        terminal: args.tty,
+        cwd: args.cwd.clone(),
+        env: args.env.clone(),
+        user: args.user.clone(),
+        additional_gids: args.additional_gids.clone(),
+        caps: args.cap.clone(),
+        no_new_privs: args.no_new_privs,
+        apparmor: args.apparmor.clone(),
+        process_label: args.process_label.clone(),
+        preserve_fds: args.preserve_fds,
+        cgroups: args.cgroup.clone(),
+    };
+    let wanted = Wanted {
+        id: &record.id,
+        config: &config,
+        file: file.as_ref(),
+        flags: &flags,
+        namespaces: &record.namespaces,
+        cgroup: &record.cgroup,
+        no_new_keyring: record.no_new_keyring,
+    };
+    crate::plan::exec::plan(&wanted, &crate::host::process_facts()?)
+}
+
+fn process_file(path: &Path) -> Result<spec::Part<oci_spec::runtime::Process>> {
+    let raw = spec::read_file(path).doing("read the process file")?;
+    spec::parse_process(&path.display().to_string(), &raw)
+}
+
+/// Releases the process and tells callers of it; what fails after that ends it.
+fn started(context: &Context, plan: &ExecPlan, paths: &Paths, joined: Joined) -> Result<Executed> {
+    let executed = joined.release()?;
+    if let Err(e) = announce(&executed, paths) {
+        executed.end();
+        return Err(e);
+    }
+    context.warn_all(&plan.warnings);
+    context.warn_all(&executed.warnings);
+    Ok(executed)
+}
+
+fn announce(executed: &Executed, paths: &Paths) -> Result<()> {
+    if let Some(path) = &paths.pid_file {
+        write_pid_file(path, executed.process.pid)?;
+    }
+    paths.pidfd_socket.as_deref().map_or(Ok(()), |path| executed.send_pidfd(path))
+}
+
+/// In the foreground. Signals are held back only now: until here one that ends us ends the process too.
+fn wait(
+    context: &Context,
+    plan: &ExecPlan,
+    paths: &Paths,
+    mut joined: Joined,
+    terminal: Option<OwnedFd>,
+) -> Outcome {
+    let signals = foreground::begin()?;
+    let relay = match terminal {
+        Some(terminal) => {
+            let master = joined.console.take().ok_or_else(|| Error::new("the process has no terminal"))?;
+            Some(Relay::start(terminal, master)?)
+        }
+        None => None,
+    };
+    let Executed { process, .. } = started(context, plan, paths, joined)?;
+    let pid = Pid::from_raw(process.pid).ok_or_else(|| Error::new("no process"))?;
+    let mut warnings = Vec::new();
+    let code = foreground::wait(&signals, process.pidfd.as_fd(), pid, relay, None, &mut warnings);
+    context.warn_all(&warnings);
+    Ok(code?)
+}

@@ -1,0 +1,29 @@
+//! A child of ours died without a word: how, and why as far as can be known. Runs in the runtime.
+
+use crate::cgroup::Manager;
+use crate::error::Error;
+use crate::plan::cgroup::CgroupRecord;
+use crate::sys::clone::Child;
+use crate::sys::process::{Ended, ended_within, peek};
+use std::os::fd::AsFd;
+
+/// `who`: "init" or what else it is to the operator. `at`: how far it had got, e.g. "before Ready".
+pub fn explain(child: &Child, cgroup: &CgroupRecord, who: &str, at: &str) -> Error {
+    // Its end of the channel closes a moment before the pid can be waited for.
+    let ended = if ended_within(child.pidfd.as_fd(), 1000) { peek(child.pidfd.as_fd()) } else { None };
+    let oom = Manager::open(cgroup).oom_kills().unwrap_or(0);
+    if oom > 0 && ended == Some(Ended::Killed(libc::SIGKILL)) {
+        return Error::new(format!("container {who} was OOM-killed (memory limit too low?)"))
+            .at("linux.resources.memory.limit");
+    }
+    match ended {
+        Some(Ended::Killed(libc::SIGSYS)) => {
+            Error::new(format!("{who} was killed by the seccomp filter {at}")).at("linux.seccomp").hint(
+                "the profile forbids a system call that entering the container needs (read, close, execve)",
+            )
+        }
+        Some(Ended::Killed(signal)) => Error::new(format!("{who} was killed by signal {signal} {at}")),
+        Some(Ended::Exited(code)) => Error::new(format!("{who} exited with status {code} {at}")),
+        None => Error::new(format!("{who} died {at}")),
+    }
+}

@@ -1,0 +1,340 @@
+//! `exec`, the runtime's side: a process joins an existing container. [`join`] brings it to the point where only
+//! its identity and its program are missing; [`Joined::release`] lets it go on and reports up to its execve.
+//!
+//! Runs in the runtime, in its own namespaces; what happens inside is joiner.rs. Whatever fails, the process is
+//! killed and reaped.
+
+use super::create::send_pidfd;
+use super::hooks::{HookState, OCI_VERSION};
+use super::joiner::{self, Inherited};
+use super::message::{Channel, Kind, Message};
+use super::status::{Status, living_init, status};
+use super::{death, last, limits, listener};
+use crate::cgroup::Joining;
+use crate::console::pty;
+use crate::error::{Call, Doing, Error, Result};
+use crate::plan::exec::ExecPlan;
+use crate::plan::namespaces::NsKind;
+use crate::process::scheduling;
+use crate::security::labels::exec_labels;
+use crate::state::{Entry, Record};
+use crate::sys::clone::{Child, Clone, clone3};
+use crate::sys::last_stage::{layout, read_page};
+use crate::sys::process::{ended_within, has_ended, kill_child, wait};
+use crate::sys::procfs::Proc;
+use crate::sys::socket::{connect_unix_stream, seqpacket_pair};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{MemfdFlags, Mode, OFlags};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+/// What is asked for besides the plan.
+#[derive(Debug)]
+pub struct Request<'a> {
+    pub plan: &'a ExecPlan,
+    /// Where the master of the terminal goes; None = to the caller.
+    pub console_socket: Option<&'a Path>,
+    pub ignore_paused: bool,
+}
+
+/// A process of the container that waits for its release.
+#[derive(Debug)]
+pub struct Joined<'a> {
+    plan: &'a ExecPlan,
+    entry: &'a Entry,
+    record: &'a Record,
+    channel: Channel,
+    page: OwnedFd,
+    joiner: Option<Child>,
+    process: Option<Child>,
+    /// The terminal's master, when no console socket took it.
+    pub console: Option<OwnedFd>,
+    pub warnings: Vec<String>,
+}
+
+/// A process of the container that runs its program, or has.
+#[derive(Debug)]
+pub struct Executed {
+    /// A child of ours, to be waited for.
+    pub process: Child,
+    pub warnings: Vec<String>,
+}
+
+impl Executed {
+    /// When nobody is to know of it any more.
+    pub fn end(&self) {
+        kill_and_reap(&self.process);
+    }
+
+    /// `--pidfd-socket`.
+    pub fn send_pidfd(&self, path: &Path) -> Result<()> {
+        send_pidfd(&self.process, b"setns", path)
+    }
+}
+
+/// Brings a process into the container.
+pub fn join<'a>(entry: &'a Entry, record: &'a Record, request: &Request<'a>) -> Result<Joined<'a>> {
+    let plan = request.plan;
+    let labels = exec_labels(&plan.process)?;
+    // Shared: the container is not removed under us, and others may join it at the same time.
+    entry.lock_shared()?;
+    let init = joinable(entry, record, request.ignore_paused)?;
+    let init_pid = record.init.as_ref().map_or(0, |init| init.pid);
+    let console_socket = request.console_socket.map(connect_console).transpose()?;
+    let fallback = plan.cgroup_of_init.then_some(init_pid);
+    let mut cgroups = Joining::open(&plan.cgroups, record.cgroup.layout, fallback)?;
+    let join = foreign(plan, init_pid);
+    let root = match plan.namespaces.contains(&NsKind::Mount) {
+        true => None,
+        false => Some(open_root(init_pid)?),
+    };
+    let keys_labelled = plan.process.keyring.as_ref().is_some_and(|keyring| keyring.label.is_some());
+    let labelled = labels.apparmor.is_some() || labels.selinux.is_some() || keys_labelled;
+    let proc = labelled.then(Proc::host).transpose()?;
+    if has_ended(init.as_fd()) {
+        // The number, by which root was opened, may be somebody else's by now.
+        return Err(stopped());
+    }
+    if let Some(cpus) = &plan.process.exec_affinity.initial {
+        // Ours too: the time until the cgroup is entered is what it is about.
+        scheduling::set_affinity(cpus, "initial")?;
+    }
+    let (ours, theirs) = seqpacket_pair()?;
+    let (channel, theirs) = (Channel(ours), Channel(theirs));
+    let page = status_page()?;
+    let child = loop {
+        let inherited = Inherited {
+            plan,
+            channel: &theirs,
+            runtime_end: channel.0.as_fd(),
+            cgroups: &cgroups,
+            init: init.as_fd(),
+            init_pid,
+            join: &join,
+            root: root.as_ref().map(AsFd::as_fd),
+            proc: proc.as_ref(),
+            labels: &labels,
+            page: page.as_fd(),
+        };
+        let request = Clone { flags: 0, into_cgroup: cgroups.clone_into() };
+        match clone3(&request, |_| joiner::run(&inherited)) {
+            Ok(child) => break child,
+            Err(e) if cgroups.fall_back(&e)? => {}
+            Err(e) => return Err(e).doing("create a process in the container's cgroup"),
+        }
+    };
+    // Only the joining processes may hold the other end: end-of-file is how their death is seen.
+    drop(theirs);
+    let mut joined = Joined {
+        plan,
+        entry,
+        record,
+        channel,
+        page,
+        joiner: Some(child),
+        process: None,
+        console: None,
+        warnings: Vec::new(),
+    };
+    match joined.meet(console_socket) {
+        Ok(()) => Ok(joined),
+        Err(e) => Err(joined.undo(e)),
+    }
+}
+
+/// A descriptor of init, if the container's state allows a new process.
+fn joinable(entry: &Entry, record: &Record, ignore_paused: bool) -> Result<OwnedFd> {
+    match status(entry, Some(record))? {
+        Status::Created | Status::Running => {}
+        // Ours waits for the resume; `delete --force` must not wait for ours.
+        Status::Paused if ignore_paused => entry.unlock(),
+        Status::Paused => {
+            return Err(Error::new("cannot exec in a paused container (use --ignore-paused to override)"));
+        }
+        Status::Stopped => return Err(stopped()),
+        Status::Creating => return Err(Error::new("cannot exec in a container that is being created")),
+    }
+    living_init(record)?.ok_or_else(stopped)
+}
+
+fn stopped() -> Error {
+    Error::new("cannot exec in a stopped container")
+}
+
+/// The namespaces of init that are not ours: joining one's own user namespace fails with EINVAL, and the others
+/// cost time. One that cannot be looked at is tried.
+fn foreign(plan: &ExecPlan, init_pid: i32) -> Vec<NsKind> {
+    let inode = |process: &str, kind: NsKind| {
+        let stat = rustix::fs::stat(format!("/proc/{process}/ns/{}", kind.proc_name())).ok();
+        stat.map(|stat| (stat.st_dev, stat.st_ino))
+    };
+    let init = init_pid.to_string();
+    let is_ours = |kind: NsKind| inode("self", kind).is_some_and(|ours| inode(&init, kind) == Some(ours));
+    plan.namespaces.iter().copied().filter(|kind| !is_ours(*kind)).collect()
+}
+
+fn open_root(init_pid: i32) -> Result<OwnedFd> {
+    let path = format!("/proc/{init_pid}/root");
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(&path, flags, Mode::empty()).call("open").at(path).doing("open the container's root")
+}
+
+/// Written by plain stores, so that a filter which denies write(2) hides no failure.
+fn status_page() -> Result<OwnedFd> {
+    let page = rustix::fs::memfd_create(c"status", MemfdFlags::CLOEXEC).call("memfd_create")?;
+    rustix::fs::ftruncate(&page, layout::PAGE_SIZE as u64).call("ftruncate")?;
+    Ok(page)
+}
+
+fn connect_console(path: &Path) -> Result<OwnedFd> {
+    connect_unix_stream(path).at_with(|| path.display().to_string()).doing("connect to the console socket")
+}
+
+impl Joined<'_> {
+    /// The terminal if there is one, the process from the joiner, Ready from the process: the last two in any
+    /// order.
+    fn meet(&mut self, socket: Option<OwnedFd>) -> Result<()> {
+        let mut ready = false;
+        while !(ready && self.process.is_some()) {
+            let Some((message, fds)) = self.hear()? else { return Err(self.death("before it was ready")) };
+            match message.kind {
+                Kind::Console => self.take_console(socket.as_ref(), fds)?,
+                Kind::InitPid => {
+                    let pidfd = fds.into_iter().next();
+                    let pidfd = pidfd.ok_or_else(|| Error::new("the joiner sent no pidfd"))?;
+                    self.process = Some(Child { pid: message.number, pidfd, in_cgroup: true });
+                    if let Some(joiner) = self.joiner.take() {
+                        wait(joiner.pidfd.as_fd())?;
+                    }
+                }
+                Kind::Ready => ready = true,
+                _ => self.other_message(message)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The next message. While the joiner lives its death is an answer too: the process that it may have cloned
+    /// keeps the channel open.
+    fn hear(&self) -> Result<Option<(Message, Vec<OwnedFd>)>> {
+        let Some(joiner) = &self.joiner else { return self.channel.receive().doing("hear from the process") };
+        loop {
+            let word = PollFd::new(&self.channel.0, PollFlags::IN);
+            let mut polls = [word, PollFd::new(&joiner.pidfd, PollFlags::IN)];
+            match poll(&mut polls, None) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(e) => return Err(e).call("poll"),
+            }
+            let [word, death] = polls.map(|poll| !poll.revents().is_empty());
+            // Its last word may have come between the two looks.
+            if word || death && has_word(self.channel.0.as_fd()) {
+                return self.channel.receive().doing("hear from the process");
+            }
+            if death {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn take_console(&mut self, socket: Option<&OwnedFd>, fds: Vec<OwnedFd>) -> Result<()> {
+        let master = fds.into_iter().next().ok_or_else(|| Error::new("the joiner sent no terminal"))?;
+        match socket {
+            Some(socket) => {
+                pty::send_master(socket.as_fd(), master.as_fd()).doing("send the terminal")?;
+            }
+            None => self.console = Some(master),
+        }
+        Ok(())
+    }
+
+    /// What may come at any time.
+    fn other_message(&mut self, message: Message) -> Result<()> {
+        match message.kind {
+            Kind::Warning => self.warnings.push(message.text),
+            Kind::Ambient => self.warnings.push(format!(
+                "process.capabilities.ambient: the kernel refuses {}",
+                crate::plan::capabilities::names(1 << (message.number & 63)).join(" ")
+            )),
+            Kind::Failed if message.text.is_empty() => {
+                let (op, errno, detail) = (message.op, message.errno, message.number);
+                return Err(last::failure(op, errno, detail, Some(&self.plan.process)));
+            }
+            Kind::Failed => return Err(Error::new(message.text)),
+            other => return Err(Error::new(format!("the process said {other:?} out of turn"))),
+        }
+        Ok(())
+    }
+
+    /// Limits, identity, filter, program.
+    pub fn release(mut self) -> Result<Executed> {
+        match self.finish() {
+            Ok(process) => Ok(Executed { process, warnings: self.warnings }),
+            Err(e) => Err(self.undo(e)),
+        }
+    }
+
+    fn finish(&mut self) -> Result<Child> {
+        limits::set(self.process()?.pid, &self.plan.process)?;
+        self.channel.tell(Kind::Release).doing("release the process")?;
+        while let Some((message, _)) = self.channel.receive().doing("hear from the process")? {
+            if message.kind == Kind::Listener {
+                let state = self.container_state();
+                let seccomp = self.plan.seccomp.as_ref();
+                listener::hand_over(seccomp, self.process()?, message.number, state)?;
+                self.channel.tell(Kind::Taken).doing("tell the process that its listener is taken")?;
+            } else {
+                self.other_message(message)?;
+            }
+        }
+        // End-of-file: execve has closed it, or death. The page knows.
+        let page = read_page(self.page.as_fd())?;
+        if page.failed != 0 {
+            return Err(last::failure(page.failed, page.errno, page.detail, Some(&self.plan.process)));
+        }
+        if page.stage < 9 {
+            return Err(self.death("before it could execute the program"));
+        }
+        self.entry.unlock();
+        self.process.take().ok_or_else(|| Error::new("no process"))
+    }
+
+    fn process(&self) -> Result<&Child> {
+        self.process.as_ref().ok_or_else(|| Error::new("no process"))
+    }
+
+    fn container_state(&self) -> HookState<'_> {
+        HookState {
+            oci_version: OCI_VERSION,
+            id: &self.record.id,
+            status: "running",
+            pid: self.record.init.as_ref().map_or(0, |init| init.pid),
+            bundle: &self.record.bundle,
+            annotations: &self.plan.annotations,
+        }
+    }
+
+    fn death(&self, at: &str) -> Error {
+        match self.process.as_ref().or(self.joiner.as_ref()) {
+            Some(child) => death::explain(child, &self.record.cgroup, "process", at),
+            None => Error::new(format!("the process died {at}")),
+        }
+    }
+
+    fn undo(&mut self, error: Error) -> Error {
+        for child in self.process.take().into_iter().chain(self.joiner.take()) {
+            kill_and_reap(&child);
+        }
+        error.doing("unable to start container process")
+    }
+}
+
+/// Whether something can be read at once.
+fn has_word(channel: BorrowedFd<'_>) -> bool {
+    ended_within(channel, 0)
+}
+
+fn kill_and_reap(child: &Child) {
+    kill_child(child.pidfd.as_fd());
+    // ECHILD: the caller ignores SIGCHLD, the kernel has reaped it.
+    let _ = wait(child.pidfd.as_fd());
+}

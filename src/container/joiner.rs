@@ -1,0 +1,279 @@
+//! The way of a process into an existing container (`exec`): the joiner, and the process that it clones.
+//!
+//! The joiner is a fork-like clone of the runtime. It enters cgroups and namespaces and does there all that
+//! needs rights or descriptors, while nobody in the container can see it: setns(pid) takes effect for children
+//! only. Then it lets go of every descriptor and capability that the program will not have, and clones the
+//! process as its own sibling (CLONE_PARENT), so that it is the runtime's child. That one does what only it can
+//! do for itself and becomes the last stage.
+
+use super::init::{exec_label, home};
+use super::last::{self, Stage, StageFds};
+use super::message::{Channel, Failed, Kind, Message, Step};
+use crate::cgroup::Joining;
+use crate::console::pty;
+use crate::error::{Call, Doing, Error, Result};
+use crate::plan::exec::ExecPlan;
+use crate::plan::namespaces::NsKind;
+use crate::process::{scheduling, stdio};
+use crate::rootfs::null;
+use crate::security::labels::{ExecLabels, set_key_label};
+use crate::security::{capabilities, keyring};
+use crate::sys::clone::{Clone, clone3};
+use crate::sys::last_stage::{self, layout};
+use crate::sys::ns;
+use crate::sys::path::RootFd;
+use crate::sys::process::{
+    become_ids, close_all_but, close_inherited, exit_now, has_ended, keep_on_exec, reset_signals,
+    set_dumpable, set_name, setsid,
+};
+use crate::sys::procfs::Proc;
+use rustix::fs::{CWD, Mode, OFlags};
+use std::convert::Infallible;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+/// What the joiner inherits from the runtime through fork.
+#[derive(Debug)]
+pub struct Inherited<'a> {
+    pub plan: &'a ExecPlan,
+    pub channel: &'a Channel,
+    /// The runtime's end of the channel: closed first.
+    pub runtime_end: BorrowedFd<'a>,
+    pub cgroups: &'a Joining,
+    /// The container's init, and its pid for the host's /proc.
+    pub init: BorrowedFd<'a>,
+    pub init_pid: i32,
+    /// Namespaces of init that are not ours.
+    pub join: &'a [NsKind],
+    /// The root of init, when no mount namespace leads there.
+    pub root: Option<BorrowedFd<'a>>,
+    /// The host's procfs, when a label is to be written.
+    pub proc: Option<&'a Proc>,
+    pub labels: &'a ExecLabels,
+    pub page: BorrowedFd<'a>,
+}
+
+pub fn run(inherited: &Inherited) -> Infallible {
+    if let Err(failed) = steps(inherited) {
+        // The runtime sees at least the end-of-file.
+        let _ = inherited.channel.send(&failed.message(), &[]);
+        exit_now(1);
+    }
+    exit_now(0)
+}
+
+fn steps(inherited: &Inherited) -> Result<(), Failed> {
+    let at = |step: Step| move |e: Error| Failed { step, error: Box::new(e) };
+    let (plan, channel) = (inherited.plan, inherited.channel);
+
+    // I1: hidden and accounted for before anything else.
+    set_dumpable(false);
+    close_inherited(inherited.runtime_end);
+    set_name(c"orlop:[join]");
+    reset_signals();
+    inherited.cgroups.enter_self().map_err(at(Step::I1))?;
+    settle_affinity(plan).map_err(at(Step::I1))?;
+    label_keys(inherited).map_err(at(Step::I1))?;
+
+    // I2: into the container.
+    join_namespaces(inherited).doing("join the container's namespaces").map_err(at(Step::I2))?;
+    if let Some(root) = inherited.root {
+        enter_root(root).doing("change into the container's root").map_err(at(Step::I2))?;
+    }
+    if inherited.join.contains(&NsKind::User) {
+        become_ids(0, 0)
+            .doing("become root of the user namespace")
+            .hint("linux.uidMappings and gidMappings must map id 0")
+            .map_err(at(Step::I2))?;
+        set_dumpable(false);
+    }
+
+    // I3: what the process will find: keys, terminal, stdio, environment, and its last stage.
+    join_keyring(inherited).map_err(at(Step::I3))?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::openat(CWD, c"/", flags, Mode::empty()).call("openat");
+    let root = RootFd::new(root.map_err(at(Step::I3))?);
+    let terminal = open_terminal(inherited, &root).map_err(at(Step::I3))?;
+    settle_stdio(plan, &root, terminal.as_ref()).map_err(at(Step::I3))?;
+    let mut env = plan.process.env.variables.clone();
+    if plan.process.env.home_from_passwd {
+        env.push(format!("HOME={}", home(&root, plan.process.uid)));
+    }
+    drop(root);
+
+    // I4: the process, with nothing left of ours that is worth a capture.
+    let fd = |fd: Option<BorrowedFd<'_>>| fd.map_or(-1, |fd| fd.as_raw_fd());
+    let mut kept = vec![
+        channel.0.as_raw_fd(),
+        inherited.page.as_raw_fd(),
+        fd(inherited.proc.map(AsFd::as_fd)),
+        fd(terminal.as_ref().map(AsFd::as_fd)),
+    ];
+    kept.extend(inherited.cgroups.last().iter().map(AsRawFd::as_raw_fd));
+    close_all_but(plan.process.fds.first_closed(), &kept);
+    if let Some(keep) = plan.keep_capabilities {
+        capabilities::trim(keep).doing("drop capabilities").map_err(at(Step::I4))?;
+    }
+    let request = Clone { flags: libc::CLONE_PARENT as u64, into_cgroup: None };
+    let child = clone3(&request, |_| become_process(inherited, &env, terminal))
+        .doing("create a process in the container")
+        .map_err(at(Step::I4))?;
+    let message = Message { number: child.pid, ..Message::new(Kind::InitPid) };
+    channel.send(&message, &[child.pidfd.as_fd()]).map_err(at(Step::I4))
+}
+
+/// After the cgroup: a cpuset bounds it. Without a wish all CPUs of the cpuset are allowed; a filter around the
+/// runtime may refuse that, and what was inherited is legal.
+fn settle_affinity(plan: &ExecPlan) -> Result<()> {
+    let affinity = &plan.process.exec_affinity;
+    match &affinity.last {
+        Some(cpus) => scheduling::set_affinity(cpus, "final"),
+        None if affinity.initial.is_none() => {
+            let _ = scheduling::reset_affinity();
+            Ok(())
+        }
+        None => Ok(()),
+    }
+}
+
+/// The SELinux label of the keyring, through the host's procfs while it is in sight.
+fn label_keys(inherited: &Inherited) -> Result<()> {
+    let label = inherited.plan.process.keyring.as_ref().and_then(|keyring| keyring.label.as_ref());
+    let (Some(label), Some(proc)) = (label, inherited.proc) else { return Ok(()) };
+    let attr = proc.open_file("self/attr", OFlags::PATH | OFlags::DIRECTORY)?;
+    set_key_label(attr.as_fd(), label)
+}
+
+/// All in one call; where the kernel refuses that, one by one: a user namespace takes away the right to join
+/// what belongs to its parent (a network of the engine's), and gives the right to join what is its own.
+fn join_namespaces(inherited: &Inherited) -> Result<()> {
+    let flags = inherited.join.iter().fold(0, |flags, kind| flags | kind.flag());
+    if flags == 0 {
+        return Ok(());
+    }
+    match ns::setns(inherited.init, flags) {
+        Ok(()) => return Ok(()),
+        // EINVAL: a pidfd is no namespace before 5.8.
+        Err(e) if matches!(e.errno(), libc::EPERM | libc::EINVAL) => {}
+        Err(e) => return Err(e),
+    }
+    let mut files = Vec::with_capacity(inherited.join.len());
+    for kind in inherited.join {
+        let path = format!("/proc/{}/ns/{}", inherited.init_pid, kind.proc_name());
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(CWD, &path, flags, Mode::empty()).call("openat").at_with(|| path)?;
+        files.push((*kind, file));
+    }
+    if has_ended(inherited.init) {
+        // The number may be somebody else's by now.
+        return Err(Error::new("the container has stopped"));
+    }
+    let join = |(kind, file): &(NsKind, OwnedFd)| {
+        ns::setns(file.as_fd(), kind.flag()).at_with(|| format!("{} namespace", kind.proc_name()))
+    };
+    let (user, mut rest): (Vec<_>, Vec<_>) = files.into_iter().partition(|(kind, _)| *kind == NsKind::User);
+    if !user.is_empty() {
+        let mut later = Vec::new();
+        for item in rest {
+            match join(&item) {
+                Ok(()) => {}
+                Err(e) if e.errno() == libc::EPERM => later.push(item),
+                Err(e) => return Err(e),
+            }
+        }
+        rest = later;
+    }
+    user.iter().chain(&rest).try_for_each(join)
+}
+
+fn enter_root(root: BorrowedFd<'_>) -> Result<()> {
+    rustix::process::fchdir(root).call("fchdir")?;
+    rustix::process::chroot(c".").call("chroot")?;
+    rustix::process::chdir(c"/").call("chdir")
+}
+
+fn join_keyring(inherited: &Inherited) -> Result<()> {
+    let Some(plan) = &inherited.plan.process.keyring else { return Ok(()) };
+    if keyring::join(plan)? == keyring::Joined::Unsupported {
+        let text = "no session keyring: the kernel has no keys".into();
+        inherited.channel.send(&Message { text, ..Message::new(Kind::Warning) }, &[])?;
+    }
+    Ok(())
+}
+
+/// From the container's own devpts; the master travels to the runtime.
+fn open_terminal(inherited: &Inherited, root: &RootFd) -> Result<Option<OwnedFd>> {
+    let process = &inherited.plan.process;
+    if !process.terminal {
+        return Ok(None);
+    }
+    let pty = pty::allocate(root.as_fd(), process.console_size).at("process.terminal")?;
+    inherited.channel.send(&Message::new(Kind::Console), &[pty.master.as_fd()])?;
+    Ok(Some(pty.slave))
+}
+
+fn settle_stdio(plan: &ExecPlan, root: &RootFd, terminal: Option<&OwnedFd>) -> Result<()> {
+    match terminal {
+        Some(slave) => stdio::own_one(slave.as_fd(), plan.process.uid),
+        None => {
+            if plan.own_dev {
+                null::own(root)?;
+            }
+            stdio::own(plan.process.uid)
+        }
+    }
+}
+
+/// From here on the container sees us.
+fn become_process(inherited: &Inherited, env: &[String], terminal: Option<OwnedFd>) -> Infallible {
+    let Err(failed) = process_steps(inherited, env, terminal);
+    // The runtime sees at least the end-of-file.
+    let _ = inherited.channel.send(&failed.message(), &[]);
+    exit_now(1)
+}
+
+fn process_steps(
+    inherited: &Inherited,
+    env: &[String],
+    terminal: Option<OwnedFd>,
+) -> Result<Infallible, Failed> {
+    let at = |step: Step| move |e: Error| Failed { step, error: Box::new(e) };
+    let (plan, channel) = (inherited.plan, inherited.channel);
+
+    // N1, N6: accounted for; a session, its terminal, and what ends with a fork.
+    inherited.cgroups.enter_last().map_err(at(Step::N1))?;
+    inherited.cgroups.last().iter().for_each(|file| close_inherited(file.as_fd()));
+    setsid().map_err(at(Step::N1))?;
+    if let Some(slave) = terminal {
+        pty::take(slave).at("process.terminal").map_err(at(Step::N1))?;
+    }
+    scheduling::apply(&plan.process).map_err(at(Step::N6))?;
+    let no_proc = || Error::new("no procfs for the label");
+    let label = exec_label(inherited.labels, || inherited.proc.ok_or_else(no_proc));
+    let (label, label_fd) = label.map_err(at(Step::N6))?;
+    if let Some(proc) = inherited.proc {
+        // A way to the host; nothing is looked up in it any more.
+        close_inherited(proc.as_fd());
+    }
+    let fds = StageFds {
+        channel: channel.0.as_raw_fd(),
+        start: -1,
+        page: inherited.page.as_raw_fd(),
+        label: label_fd.as_ref().map_or(-1, |fd| fd.as_raw_fd()),
+        hook_stdin: -1,
+    };
+    let stage =
+        Stage { process: Some(&plan.process), env, seccomp: plan.seccomp.as_ref(), hooks: &[], label, fds };
+    let image = last_stage::seal(&last::lay_out(&stage, layout::PLAN_ADDRESS)).map_err(at(Step::N6))?;
+    channel.tell(Kind::Ready).map_err(at(Step::N6))?;
+    channel.await_or_die(Kind::Release);
+
+    // N7: becomes the last stage.
+    let Some(image) = image else {
+        last_stage::enter_forked(|base| last::lay_out(&stage, base));
+    };
+    let passed = (0..plan.process.fds.first_closed()).map(|number| number as i32);
+    for fd in passed.chain([fds.channel, fds.page, fds.label]) {
+        keep_on_exec(fd).map_err(at(Step::N7))?;
+    }
+    Err(Failed { step: Step::N7, error: Box::new(last_stage::enter(image.as_fd())) })
+}
