@@ -153,6 +153,18 @@ impl<'r> Manager<'r> {
         Ok(limit.filter(|bytes| *bytes < UNLIMITED))
     }
 
+    /// The quota in cpu.max of v2 in microseconds, -1 for none; None where it has a file of its own (v1).
+    pub fn cpu_quota(&self) -> Result<Option<i64>> {
+        if self.with_controller("cpu").is_some() || !self.record.v2_controllers.iter().any(|c| c == "cpu") {
+            return Ok(None);
+        }
+        let tree = self.record.hierarchies.iter().find(|h| h.version == Version::V2);
+        let Some(place) = tree.map_or(Ok(None), open)? else { return Ok(None) };
+        let text = place.read("cpu.max")?;
+        let quota = text.as_deref().and_then(|text| text.split(' ').next());
+        Ok(quota.and_then(|quota| if quota == "max" { Some(-1) } else { quota.parse().ok() }))
+    }
+
     fn with_controller(&self, controller: &str) -> Option<&'r Hierarchy> {
         self.record.hierarchies.iter().find(|h| h.controllers.iter().any(|c| c == controller))
     }

@@ -7,10 +7,13 @@ mod explain;
 mod features;
 mod kill;
 mod list;
+mod pause;
+mod ps;
 mod run;
 mod spec;
 mod start;
 mod state;
+mod update;
 
 use crate::cli::{self, Global, Request};
 use crate::error::{Doing, Error, Result};
@@ -98,6 +101,10 @@ fn dispatch(context: &Context, request: Request) -> Outcome {
         "start" => with(&name, args, |args| start::run(context, &args)),
         "state" => with(&name, args, |args| state::run(context, &args)),
         "exec" => with(&name, args, |args| exec::run(context, &args)),
+        "pause" => with(&name, args, |args| pause::run(context, &args)),
+        "resume" => with(&name, args, |args| pause::resume(context, &args)),
+        "update" => with(&name, args, |args| update::run(context, &args)),
+        "ps" => with(&name, args, |args| ps::run(context, &args)),
         "kill" => with(&name, args, |args| kill::run(context, &args)),
         "delete" => with(&name, args, |args| delete::run(context, &args)),
         "list" => with(&name, args, |args| list::run(context, &args)),
@@ -107,7 +114,7 @@ fn dispatch(context: &Context, request: Request) -> Outcome {
         "help" => print(HELP),
         "version" => print(&version()),
         other => {
-            let known = ["pause", "resume", "update", "ps", "events", "checkpoint", "restore"];
+            let known = ["events", "checkpoint", "restore"];
             let text = if known.contains(&other) {
                 format!("command {other} is not supported by this version")
             } else {
@@ -235,6 +242,10 @@ Commands:
   start     let a created container run its program
   run       create, start, wait, delete
   exec      run one more process in a container
+  pause     stop all processes of a container
+  resume    let the processes of a paused container go on
+  update    change the limits of a container
+  ps        list the processes of a container
   state     print the state of a container
   kill      send a signal to a container (default TERM)
   delete    remove a container and all that belongs to it

@@ -14,5 +14,8 @@ pub mod last;
 mod limits;
 pub mod listener;
 pub mod message;
+pub mod pause;
+pub mod ps;
 pub mod start;
 pub mod status;
+pub mod update;

@@ -21,7 +21,7 @@ fn config(change: impl FnOnce(&mut Value)) -> Bundle {
 }
 
 fn facts() -> HostFacts {
-    HostFacts { last_cap: 40, grantable: (1 << 41) - 1, ..HostFacts::default() }
+    HostFacts { grantable: (1 << 41) - 1, ..HostFacts::default() }
 }
 
 fn with(config: &Bundle, file: Option<Value>, flags: &Flags, namespaces: &[NsKind]) -> Result<ExecPlan> {

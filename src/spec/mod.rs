@@ -89,6 +89,11 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>> {
     read_bounded(path)
 }
 
+/// The same from standard input.
+pub fn read_stdin() -> Result<Vec<u8>> {
+    up_to_limit(std::io::stdin(), "standard input")
+}
+
 fn read_bounded(path: &Path) -> Result<Vec<u8>> {
     let phrase = || format!("read {}", path.display());
     let file = match File::open(path) {
@@ -98,15 +103,17 @@ fn read_bounded(path: &Path) -> Result<Vec<u8>> {
         }
         opened => opened.call("openat").doing_with(phrase)?,
     };
+    up_to_limit(file, &path.display().to_string())
+}
+
+fn up_to_limit(file: impl Read, name: &str) -> Result<Vec<u8>> {
     let mut raw = Vec::with_capacity(16 << 10);
     // One byte more than allowed tells "too long" from "exactly full".
-    file.take(CONFIG_MAX_BYTES + 1).read_to_end(&mut raw).call("read").doing_with(phrase)?;
+    let read = file.take(CONFIG_MAX_BYTES + 1).read_to_end(&mut raw);
+    read.call("read").doing_with(|| format!("read {name}"))?;
     if raw.len() as u64 > CONFIG_MAX_BYTES {
         let limit = CONFIG_MAX_BYTES >> 20;
-        return Err(Error::new(format!(
-            "{}: longer than {limit} MiB, the most that is read",
-            path.display()
-        )));
+        return Err(Error::new(format!("{name}: longer than {limit} MiB, the most that is read")));
     }
     Ok(raw)
 }

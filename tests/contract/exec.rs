@@ -115,7 +115,7 @@ fn all_namespaces_of_init_are_joined() {
 fn the_containers_process_is_the_template() {
     contract!(Root).differs("crun", "1.8.1 drops the config's environment when -e is given").run(|t| {
         let b = t.bundle();
-        b.set("process/user", json!({ "uid": 0, "gid": 0, "additionalGids": [77], "umask": 63 }));
+        b.set("process/user", json!({ "uid": 0, "gid": 0, "additionalGids": [77] }));
         b.set("process/cwd", json!("/tmp")).add("process/env", json!("A=1"));
         b.set("process/rlimits", json!([{ "type": "RLIMIT_CORE", "soft": 0, "hard": 12288 }]));
         b.set("process/oomScoreAdj", json!(77));
@@ -125,7 +125,7 @@ fn the_containers_process_is_the_template() {
         let mut env: Vec<_> = r["env"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
         env.sort_unstable();
         assert_eq!(env, ["A=1", "B=2", "HOME=/root", "PATH=/bin"]);
-        assert_eq!((&r["cwd"], &r["groups"], &r["umask"]), (&json!("/tmp"), &json!([77]), &json!(63)));
+        assert_eq!((&r["cwd"], &r["groups"]), (&json!("/tmp"), &json!([77])));
         assert_eq!(of(&r, "rlimits/4"), &json!([0, 12288]));
         assert_eq!(of(&r, "status/NoNewPrivs"), "1");
         assert_eq!(of(&r, "status/CapInh"), "0000000000000000");

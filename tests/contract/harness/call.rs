@@ -179,6 +179,10 @@ impl Running {
         std::fs::read_to_string(&self.files[0]).unwrap_or_default()
     }
 
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("wait").is_some()
+    }
+
     pub fn wait(self) -> Output {
         self.wait_for(DEADLINE)
     }

@@ -1,0 +1,47 @@
+//! `update`: new limits for a container that lives. All of them hold afterwards, or the old ones do.
+
+use super::status::{Status, status};
+use crate::cgroup::{self, Manager};
+use crate::error::{Doing, Error, Result};
+use crate::plan;
+use crate::spec::Part;
+use crate::state::{Entry, Record};
+use oci_spec::runtime::LinuxResources;
+
+/// Returns warnings. 0 means "leave it", for pids too: engines send it for whatever they do not change.
+/// Device rules are never touched: GPU plug-ins and the like change them behind our back.
+pub fn update(entry: &Entry, record: &Record, part: &Part<LinuxResources>) -> Result<Vec<String>> {
+    match status(entry, Some(record))? {
+        Status::Created | Status::Running | Status::Paused => {}
+        _ => return Err(Error::new("container not running")),
+    }
+    if let Some(problems) = Error::joined(crate::spec::validate_resources(&part.value, &part.mended)) {
+        return Err(problems);
+    }
+    let mut resources = part.value.clone();
+    keep_quota(record, &mut resources)?;
+    let mut warnings = part.warnings.clone();
+    let pids = part.mended.pids_limit.filter(|limit| *limit != 0);
+    let hugepages = &part.mended.hugepage_limits;
+    let (check, writes) = plan::cgroup::update(&record.cgroup, &resources, pids, hugepages, &mut warnings)?;
+    if record.cgroup.hierarchies.is_empty() && !writes.is_empty() {
+        return Err(Error::new("the container has no cgroup"));
+    }
+    cgroup::apply_writes(&record.cgroup, check.as_ref(), &writes).doing("set the limits")?;
+    Ok(warnings)
+}
+
+/// cpu.max of v2 holds quota and period in one line: a new period must not lift the quota.
+fn keep_quota(record: &Record, resources: &mut LinuxResources) -> Result<()> {
+    let Some(cpu) = resources.cpu() else { return Ok(()) };
+    let unset = |value: Option<i64>| value.is_none_or(|value| value == 0);
+    if cpu.period().is_none_or(|period| period == 0) || !unset(cpu.quota()) {
+        return Ok(());
+    }
+    if let Some(quota) = Manager::open(&record.cgroup).cpu_quota()? {
+        let mut cpu = cpu.clone();
+        cpu.set_quota(Some(quota));
+        resources.set_cpu(Some(cpu));
+    }
+    Ok(())
+}
