@@ -165,7 +165,7 @@ impl Attempt {
         // P5: init is known. It enters the record at P7: until then the container is being created, and
         // init dies by itself when we do.
         let identity = self.identify()?;
-        channel.tell(Kind::Proceed).doing("tell init to proceed")?;
+        self.tell(&channel, Kind::Proceed, plan)?;
         self.await_kind(&channel, Kind::MountsReady, plan)?;
 
         // P6: limits before the first hook; hooks before the switch of the root.
@@ -175,14 +175,14 @@ impl Attempt {
             entry.save(&self.record)?;
         }
         self.create_runtime_hooks(plan)?;
-        channel.tell(Kind::HooksDone).doing("tell init to go on")?;
+        self.tell(&channel, Kind::HooksDone, plan)?;
         let console = self.await_ready(&channel, plan, console_socket)?;
 
         // P7: limits of the process from outside; the record says created before init is released.
         self.limit_process(plan)?;
         self.record.init = Some(identity);
         entry.save(&self.record)?;
-        channel.tell(Kind::Release).doing("release init to its gate")?;
+        self.tell(&channel, Kind::Release, plan)?;
         self.await_gate(&channel, plan)?;
 
         // P8 (pid file, unlock) is the command's.
@@ -214,7 +214,7 @@ impl Attempt {
             let userns = open_namespace(&format!("/proc/{intermediate}/ns/user"))?;
             rootfs::idmap(&plan.rootfs, host, userns.as_fd())?;
         }
-        channel.tell(Kind::IdsMapped).doing("tell the intermediate that ids are mapped")?;
+        self.tell(channel, Kind::IdsMapped, plan)?;
         let (message, fds) = self.await_kind(channel, Kind::InitPid, plan)?;
         let pidfd = fds.into_iter().next().ok_or_else(|| Error::new("the intermediate sent no pidfd"))?;
         let init = Child { pid: message.number, pidfd, in_cgroup: true };
@@ -229,6 +229,20 @@ impl Attempt {
         let pidfd_inode = pidfd_inode(init.pidfd.as_fd());
         let stat = host::process_stat(init.pid)?.ok_or_else(|| Error::new("init died at birth"))?;
         Ok(Identity { pid: init.pid, start_time: stat.start_time, pidfd_inode })
+    }
+
+    /// Says `kind` to init. Init may have died since its last word (cgroup v2 kills at once who is above a new
+    /// memory limit): then what it said before, or how it ended, tells more than the broken pipe.
+    fn tell(&mut self, channel: &Channel, kind: Kind, plan: &CreatePlan) -> Result<()> {
+        match channel.tell(kind) {
+            Err(e) if [libc::EPIPE, libc::ECONNRESET].contains(&e.errno()) => {
+                while let Some((message, _)) = channel.receive().doing("hear from init")? {
+                    self.other_message(message, plan)?;
+                }
+                Err(self.death(Some(kind)))
+            }
+            done => done.doing(format!("tell init {kind:?}")),
+        }
     }
 
     /// The next message of `kind`. Warnings are collected, failures and death become the error.
@@ -329,7 +343,7 @@ impl Attempt {
             if message.kind == Kind::Listener {
                 let state = self.hook_state(plan)?;
                 listener::hand_over(plan.seccomp.as_ref(), self.child()?, message.number, state)?;
-                channel.tell(Kind::Taken).doing("tell init that its listener is taken")?;
+                self.tell(channel, Kind::Taken, plan)?;
             } else {
                 self.other_message(message, plan)?;
             }

@@ -176,7 +176,13 @@ impl Channel {
     /// The next message; None at end-of-file.
     pub fn receive(&self) -> Result<Option<(Message, Vec<OwnedFd>)>> {
         let mut buffer = [0u8; HEAD + TEXT];
-        let (length, fds) = recv_with_fds(self.0.as_fd(), &mut buffer)?;
+        let received = match recv_with_fds(self.0.as_fd(), &mut buffer) {
+            // The peer died with a message of ours unread. The kernel says so once, before what the peer
+            // still said and the end-of-file.
+            Err(e) if e.errno() == libc::ECONNRESET => recv_with_fds(self.0.as_fd(), &mut buffer),
+            received => received,
+        };
+        let (length, fds) = received?;
         if length == 0 {
             return Ok(None);
         }
@@ -226,5 +232,17 @@ mod tests {
         drop(a);
         assert_eq!(b.receive().unwrap().map(|(m, _)| m.kind), Some(Kind::Ready));
         assert!(b.receive().unwrap().is_none());
+    }
+
+    #[test]
+    fn the_last_words_of_a_peer_that_did_not_listen_are_heard() {
+        let (a, b) = crate::sys::socket::seqpacket_pair().unwrap();
+        let (a, b) = (Channel(a), Channel(b));
+        a.tell(Kind::Ready).unwrap();
+        b.tell(Kind::HooksDone).unwrap();
+        drop(a);
+        assert_eq!(b.receive().unwrap().map(|(m, _)| m.kind), Some(Kind::Ready));
+        assert!(b.receive().unwrap().is_none());
+        assert_eq!(b.tell(Kind::HooksDone).unwrap_err().errno(), libc::EPIPE);
     }
 }
