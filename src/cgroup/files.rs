@@ -216,6 +216,9 @@ fn explain(place: &Place, write: &CgroupWrite, e: Error) -> Error {
             e.hint("with CONFIG_RT_GROUP_SCHED every parent cgroup needs a realtime budget of its own first")
         }
         (libc::ENODEV, _) if write.value.contains(':') => e.hint("there is no such block device"),
+        (libc::EOPNOTSUPP, "io.bfq.weight" | "io.weight") => e.hint(
+            "a weight of its own needs the bfq scheduler on the device, or io.cost.qos enabled for it in the root cgroup",
+        ),
         _ => e,
     }
 }
@@ -231,12 +234,19 @@ fn missing_hint(place: &Place, file: &str, e: Error) -> Error {
         return e.hint("the kernel does not account swap (boot parameter swapaccount=1)");
     }
     match (place.version, file.split('.').next()) {
-        (Version::V2, Some(controller)) if controller != "cgroup" => e.hint(format!(
-            "the parent cgroup may not hand down the {controller} controller: \
+        (Version::V2, Some(controller)) if controller != "cgroup" && !has_controller(place, controller) => e
+            .hint(format!(
+                "the parent cgroup may not hand down the {controller} controller: \
              see cgroup.controllers and cgroup.subtree_control there"
-        )),
+            )),
         _ => e,
     }
+}
+
+/// The controller works in this cgroup, whatever file of it is missing. One that cannot be asked may not.
+fn has_controller(place: &Place, controller: &str) -> bool {
+    let listed = place.read("cgroup.controllers").ok().flatten().unwrap_or_default();
+    listed.split_ascii_whitespace().any(|c| c == controller)
 }
 
 /// memory.checkBeforeUpdate: v2 would kill instead of refusing. As good as the moment allows: a usage

@@ -10,7 +10,7 @@ const DELEGATED: &str = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads";
 
 /// Readies a cgroup that was just made (or found): before the first process enters.
 pub(super) fn prepare(place: &Place, plan: &CgroupPlan) -> Result<()> {
-    enable(place, &plan.enable)?;
+    enable(place, plan)?;
     leave_invalid_domain(place, plan.domain)?;
     match plan.delegate {
         Some(uid) => delegate(place, uid),
@@ -22,7 +22,8 @@ pub(super) fn prepare(place: &Place, plan: &CgroupPlan) -> Result<()> {
 /// cgroup with processes cannot hand down ("no internal processes"), the payload may want to.
 ///
 /// A parent that refuses is no error here; the limit that needs the controller will say so.
-fn enable(place: &Place, wanted: &[String]) -> Result<()> {
+fn enable(place: &Place, plan: &CgroupPlan) -> Result<()> {
+    let wanted = &plan.enable;
     if wanted.is_empty() {
         return Ok(());
     }
@@ -48,10 +49,27 @@ fn enable(place: &Place, wanted: &[String]) -> Result<()> {
             // No right to any of them: single tries would fare no better.
             Err(e) if is_refusal(&e) => {}
             // One controller of the set is refused; all others may still come.
-            Err(_) => missing.iter().for_each(|one| drop(write(one))),
+            Err(_) if !has_processes(place, parent)? => missing.iter().for_each(|one| drop(write(one))),
+            // Alone, cpu, cpuset and pids would pass here, but turn the parent into the root of threaded
+            // cgroups: its own, and for good. Not without a limit that is served by it.
+            Err(_) if plan.domain => {}
+            Err(_) => {
+                let limited = missing
+                    .iter()
+                    .filter(|one| plan.limited.iter().any(|c| one.strip_prefix('+') == Some(c)));
+                limited.for_each(|one| drop(write(one)));
+            }
         }
     }
     Ok(())
+}
+
+/// A cgroup with processes of its own that still is a plain domain. The root of the host is none: it has no
+/// type, and may have processes and hand down.
+fn has_processes(place: &Place, parent: &str) -> Result<bool> {
+    let read = |file: &str| read_at(&place.mount, format!("{parent}/{file}").trim_start_matches('/'));
+    Ok(read("cgroup.type")?.as_deref() == Some("domain")
+        && read("cgroup.procs")?.is_some_and(|p| !p.is_empty()))
 }
 
 /// Below a threaded cgroup a new one is "domain invalid": no process can enter until it is threaded too,

@@ -110,6 +110,8 @@ pub struct CgroupPlan {
     /// v2 controllers to hand down by cgroup.subtree_control: all of the tree on a v2 host, on a hybrid
     /// one only those that a limit needs (the tree belongs to the host's init).
     pub enable: Vec<String>,
+    /// Those of `enable` that a limit needs.
+    pub limited: Vec<String>,
     /// v2 controllers the host offers, for later updates.
     pub v2_controllers: Vec<String>,
     /// A limit needs a domain controller: a threaded cgroup would not do.
@@ -184,9 +186,10 @@ pub fn plan(wanted: &Wanted<'_>, facts: &CgroupFacts, warnings: &mut Vec<String>
         return Err(e);
     }
     device_rules::warn_of_unreachable(wanted, devices.as_ref(), warnings);
+    let limited: Vec<String> = used.iter().cloned().collect();
     let enable = match facts.layout {
         Layout::V2 => v2_controllers.clone(),
-        _ => used.iter().map(|c| (*c).to_owned()).collect(),
+        _ => limited.clone(),
     };
     Ok(CgroupPlan {
         driver: wanted.driver,
@@ -195,6 +198,7 @@ pub fn plan(wanted: &Wanted<'_>, facts: &CgroupFacts, warnings: &mut Vec<String>
         domain: used.iter().any(|c| ["memory", "io", "cpu", "hugetlb"].contains(&c.as_str())),
         hierarchies,
         enable,
+        limited,
         v2_controllers,
         before_entry,
         memory_check,

@@ -228,6 +228,11 @@ fn pids_and_hugepages() {
             _ => &["cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma", "misc"],
         };
         assert_eq!(plan.enable, enabled);
+        let limited: &[&str] = match facts.layout {
+            Layout::V2 => &["hugetlb", "pids"],
+            _ => enabled,
+        };
+        assert_eq!(plan.limited, limited);
     }
     for size in ["2M", "MB", "02MB", "2mb", "../2MB"] {
         let limits = [(size.to_owned(), 1)];
