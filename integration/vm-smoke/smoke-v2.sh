@@ -4,7 +4,7 @@
 #   smoke-v2.sh ORLOP BUSYBOX [SECCOMP.json]
 #
 # ORLOP and BUSYBOX are static programs; SECCOMP.json is the value of linux.seccomp (integration/seccomp/profiles).
-# Root, bash, jq and a throw-away machine with cgroup2 on /sys/fs/cgroup are needed: controllers are handed down from
+# Root, bash, jq, lsblk and a throw-away machine with cgroup2 on /sys/fs/cgroup are needed: controllers are handed down from
 # the root cgroup and stay so. One line per check, `ok` or `not ok`, with the wanted and the read value; the exit
 # status is 1 when a check failed, 77 when the host does not fit.
 set -u
