@@ -12,8 +12,10 @@ mod join;
 mod kill;
 mod manager;
 mod remove;
+pub mod stats;
 mod v1;
 mod v2;
+pub mod watch;
 
 pub use freezer::Freezer;
 pub use join::Joining;

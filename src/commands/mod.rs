@@ -2,6 +2,7 @@
 
 mod create;
 mod delete;
+mod events;
 mod exec;
 mod explain;
 mod features;
@@ -104,6 +105,7 @@ fn dispatch(context: &Context, request: Request) -> Outcome {
         "pause" => with(&name, args, |args| pause::run(context, &args)),
         "resume" => with(&name, args, |args| pause::resume(context, &args)),
         "update" => with(&name, args, |args| update::run(context, &args)),
+        "events" => with(&name, args, |args| events::run(context, &args)),
         "ps" => with(&name, args, |args| ps::run(context, &args)),
         "kill" => with(&name, args, |args| kill::run(context, &args)),
         "delete" => with(&name, args, |args| delete::run(context, &args)),
@@ -114,7 +116,7 @@ fn dispatch(context: &Context, request: Request) -> Outcome {
         "help" => print(HELP),
         "version" => print(&version()),
         other => {
-            let known = ["events", "checkpoint", "restore"];
+            let known = ["checkpoint", "restore"];
             let text = if known.contains(&other) {
                 format!("command {other} is not supported by this version")
             } else {
@@ -144,17 +146,23 @@ fn usage(name: &str, text: &str) -> Error {
 
 /// Data for stdout, in one write where it fits.
 fn print(text: &str) -> Outcome {
+    // A reader that has seen enough (`| head`) is no failure.
+    write_out(text)?;
+    Ok(0)
+}
+
+/// The same; false when nobody reads any more.
+fn write_out(text: &str) -> Result<bool> {
     let mut rest = text.as_bytes();
     while !rest.is_empty() {
         match rustix::io::write(rustix::stdio::stdout(), rest) {
             Ok(written) => rest = rest.get(written..).unwrap_or_default(),
             Err(rustix::io::Errno::INTR) => {}
-            // The reader has seen enough (`| head`).
-            Err(rustix::io::Errno::PIPE) => break,
-            Err(e) => return Err(Error::sys("write", e.raw_os_error()).doing("write to stdout").into()),
+            Err(rustix::io::Errno::PIPE) => return Ok(false),
+            Err(e) => return Err(Error::sys("write", e.raw_os_error()).doing("write to stdout")),
         }
     }
-    Ok(0)
+    Ok(true)
 }
 
 fn version() -> String {
@@ -246,6 +254,7 @@ Commands:
   resume    let the processes of a paused container go on
   update    change the limits of a container
   ps        list the processes of a container
+  events    print statistics and out-of-memory kills of a container
   state     print the state of a container
   kill      send a signal to a container (default TERM)
   delete    remove a container and all that belongs to it

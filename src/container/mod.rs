@@ -3,6 +3,7 @@
 pub mod create;
 mod death;
 pub mod delete;
+pub mod events;
 pub mod exec;
 pub mod hooks;
 pub mod id_maps;

@@ -1,8 +1,10 @@
 //! ps and events (contract §1.2, §1.5).
 
 use crate::contract;
-use crate::harness::{Bundle, leftovers};
-use serde_json::Value;
+use crate::harness::test::wait_until;
+use crate::harness::{Bundle, leftovers, of};
+use serde_json::{Value, json};
+use std::time::Duration;
 
 fn pids(t: &crate::harness::Test, b: &Bundle) -> Vec<i64> {
     let out = t.rt(&["ps", "--format", "json", &b.id]).ok();
@@ -20,7 +22,7 @@ fn ps_json_is_one_line_of_pids() {
         assert_eq!(pids(t, &b), [i64::from(t.pid(&b.id))]);
         t.start(&b).ok();
         let two = || pids(t, &b).len() == 2;
-        assert!(crate::harness::test::wait_until(std::time::Duration::from_secs(5), two));
+        assert!(wait_until(Duration::from_secs(5), two));
         assert!(pids(t, &b).contains(&i64::from(t.pid(&b.id))));
     });
 }
@@ -58,5 +60,128 @@ fn ps_of_an_unknown_id_fails() {
         t.rt(&["ps", "no-such"]).exits(1).fails_with("does not exist").one_line();
         t.rt(&["ps", "-f", "xml", "no-such"]).exits(1).fails();
         assert_eq!(leftovers::children(), [0i32; 0]);
+    });
+}
+
+fn stats(t: &crate::harness::Test, b: &Bundle) -> Value {
+    let out = t.rt(&["events", "--stats", &b.id]).ok();
+    assert_eq!(out.stdout.lines().count(), 1, "{}", out.stdout);
+    serde_json::from_str(&out.stdout).expect("JSON")
+}
+
+#[test]
+fn stats_are_one_object_with_the_containers_numbers() {
+    contract!(Root, Ctrl1("memory"), Ctrl1("pids"), Ctrl1("cpuacct")).differs("crun", "has no events").run(|t| {
+        let b = t.bundle();
+        b.set("linux/resources/memory", json!({ "limit": 64 << 20 }));
+        b.set("linux/resources/pids", json!({ "limit": 33 }));
+        b.shell("dd if=/dev/urandom of=/dev/null bs=1024 count=20000; echo x > /done; while true; do sleep 1; done");
+        t.create(&b).ok();
+        t.start(&b).ok();
+        assert!(wait_until(Duration::from_secs(10), || b.host("/done").exists()));
+        let event = stats(t, &b);
+        assert_eq!((&event["type"], &event["id"]), (&json!("stats"), &json!(b.id)));
+        let data = &event["data"];
+        assert_eq!(of(data, "memory/usage/limit"), 64 << 20);
+        assert!(of(data, "memory/usage/usage").as_u64().unwrap() > 0);
+        assert!(of(data, "memory/usage/max").as_u64().unwrap() >= of(data, "memory/usage/usage").as_u64().unwrap());
+        assert!(of(data, "memory/raw").as_object().unwrap().contains_key("cache"));
+        assert_eq!(of(data, "pids/limit"), 33);
+        assert!((1..=2).contains(&of(data, "pids/current").as_u64().unwrap()));
+        let cpu = of(data, "cpu/usage");
+        assert!(cpu["total"].as_u64().unwrap() > 1_000_000, "{cpu}");
+        assert!(!cpu["percpu"].as_array().unwrap().is_empty(), "{cpu}");
+        for name in ["kernel", "user"] {
+            assert!(cpu[name].is_u64(), "{cpu}");
+        }
+        assert!(!of(data, "cpuset/cpus").as_array().unwrap().is_empty());
+        assert!(of(data, "cpuset/mems").is_array() && of(data, "cpuset/sched_load_balance").is_u64());
+        assert!(data["blkio"].is_object() && data["hugetlb"].is_object() && data["cpu"]["throttling"].is_object());
+        for kind in ["swap", "kernel", "kernelTCP"] {
+            assert!(data["memory"][kind].is_object(), "{kind}");
+        }
+    });
+}
+
+/// Files of this host that the peers read too: what they print must be ours.
+#[test]
+fn hugepages_and_throttling_are_read() {
+    contract!(Root, Ctrl1("cpu")).differs("crun", "has no events").wavers("runc", "1.1.5 asks v1 only").run(
+        |t| {
+            let b = t.bundle();
+            b.set("linux/resources/cpu", json!({ "quota": 1000, "period": 10000 }));
+            b.shell("while true; do :; done");
+            t.create(&b).ok();
+            t.start(&b).ok();
+            let throttled =
+                || of(&stats(t, &b), "data/cpu/throttling/throttledPeriods").as_u64().unwrap() > 0;
+            assert!(wait_until(Duration::from_secs(10), throttled));
+            for size in std::fs::read_dir("/sys/kernel/mm/hugepages").into_iter().flatten().flatten() {
+                if size.file_name() == "hugepages-2048kB" {
+                    assert_eq!(of(&stats(t, &b), "data/hugetlb/2MB/usage"), 0);
+                }
+            }
+        },
+    );
+}
+
+#[test]
+fn events_come_at_intervals_until_the_container_is_gone() {
+    contract!(Root).differs("crun", "has no events").run(|t| {
+        let b = t.running();
+        let following = t.call(&["events", "--interval", "100ms", &b.id]).spawn();
+        assert!(wait_until(Duration::from_secs(10), || following.stdout().lines().count() >= 3));
+        t.rt(&["delete", "--force", &b.id]).ok();
+        let out = following.wait();
+        for line in out.stdout.lines() {
+            let event: Value = serde_json::from_str(line).expect("JSON");
+            assert_eq!(event["type"], "stats");
+        }
+    });
+}
+
+#[test]
+fn events_end_well_when_the_container_does() {
+    contract!(Root).differs("crun", "has no events").differs("runc", "goes on until delete").run(|t| {
+        let b = t.running();
+        let following = t.call(&["events", "--interval", "1h", &b.id]).spawn();
+        std::thread::sleep(Duration::from_millis(200));
+        t.rt(&["kill", &b.id, "KILL"]).ok();
+        following.wait().ok();
+        t.rt(&["delete", &b.id]).ok();
+    });
+}
+
+#[test]
+fn running_out_of_memory_is_an_event() {
+    contract!(Root, Ctrl1("memory")).differs("crun", "has no events").run(|t| {
+        let b = t.bundle();
+        b.set("linux/resources/memory", json!({ "limit": 16 << 20, "swap": 16 << 20 }));
+        t.create(&b).ok();
+        t.start(&b).ok();
+        let following = t.call(&["events", "--interval", "1h", &b.id]).spawn();
+        std::thread::sleep(Duration::from_millis(300));
+        let dd = ["exec", &b.id, "/bin/dd", "if=/dev/zero", "of=/dev/null", "bs=100M", "count=1"];
+        assert_ne!(t.rt(&dd).code, 0);
+        assert!(wait_until(Duration::from_secs(10), || following.stdout().contains("\"oom\"")));
+        let text = following.stdout();
+        let event: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        assert_eq!((&event["type"], &event["id"]), (&json!("oom"), &json!(b.id)));
+        t.rt(&["delete", "--force", &b.id]).ok();
+        following.wait();
+    });
+}
+
+#[test]
+fn events_need_a_living_container_and_a_duration() {
+    contract!(Root).differs("crun", "has no events").run(|t| {
+        t.rt(&["events", "--stats", "no-such"]).exits(1).fails_with("does not exist");
+        let b = t.stopped();
+        t.rt(&["events", "--stats", &b.id]).exits(1).fails_with("not running");
+        let b = t.running();
+        for bad in ["0", "0s", "5", "x", "-1s"] {
+            let option = format!("--interval={bad}");
+            t.rt(&["events", &option, &b.id]).exits(1).fails();
+        }
     });
 }
