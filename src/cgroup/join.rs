@@ -1,8 +1,8 @@
 //! Entering the cgroups of an existing container. Opened by the runtime, whose rights the kernel checks;
 //! entered by the joiner before it does anything else.
 //!
-//! The v1 pids hierarchy is left to the process that the joiner clones: a limit is asked at a fork but not at
-//! an entry, so a container that is full can still be looked into, as with all other runtimes.
+//! Into the v1 pids hierarchy the runtime puts the process that the joiner clones: a limit is asked at a fork but
+//! not at an entry, so a container that is full can still be looked into, as with all other runtimes.
 //!
 //! A payload that manages children of its own (systemd, a nested engine) has handed controllers down, and then
 //! the v2 kernel lets no process into the container's cgroup itself: init's own cgroup below it is taken.
@@ -74,29 +74,24 @@ impl Joining {
         Ok(true)
     }
 
-    /// What [`Joining::enter_last`] needs and closes.
-    pub fn last(&self) -> &[OwnedFd] {
-        &self.pids
-    }
-
-    /// For the process that stays, first of all.
-    pub fn enter_last(&self) -> Result<()> {
+    /// Puts the process that stays into what [`Joining::enter_self`] has left out. For the runtime: a descriptor
+    /// of the host's is nothing that the container should find in there.
+    pub fn enter_last(&self, pid: i32) -> Result<()> {
+        let pid = pid.to_string();
         for file in &self.pids {
-            cgroupfs::write(file, b"0").doing("enter the container's cgroup")?;
+            cgroupfs::write(file, pid.as_bytes()).doing("enter the container's cgroup")?;
         }
         Ok(())
     }
 
     /// Moves the calling process, which must have one thread and still sees the host's /proc, into all others.
-    pub fn enter_self(&self) -> Result<()> {
+    /// `born`: clone3 has put it into the v2 one; a write would take the kernel's lock over all forks for
+    /// nothing.
+    pub fn enter_self(&self, born: bool) -> Result<()> {
         for file in &self.v1 {
             cgroupfs::write(file, b"0").doing("enter the container's cgroup")?;
         }
-        let Some(tree) = &self.v2 else { return Ok(()) };
-        // Born there: a write would take the kernel's lock over all forks for nothing.
-        if self.leaf.is_some() && own_path("self")?.is_some_and(|own| ends_with(&own, &tree.place.path)) {
-            return Ok(());
-        }
+        let Some(tree) = self.v2.as_ref().filter(|_| !born) else { return Ok(()) };
         let entered = match cgroupfs::write(&tree.file, b"0") {
             Err(e) => match tree.of_init(&e)? {
                 Some(other) => cgroupfs::write(&other.file, b"0"),
@@ -131,20 +126,4 @@ impl Tree {
 fn own_path(process: &str) -> Result<Option<String>> {
     let text = read_at(cgroupfs::CWD, &format!("/proc/{process}/cgroup"))?;
     Ok(text.iter().flat_map(|text| text.lines()).find_map(|line| line.strip_prefix("0::")).map(str::to_owned))
-}
-
-/// The mount may show a part of the tree only, so the front of `own` is not known.
-fn ends_with(own: &str, path: &str) -> bool {
-    own.strip_suffix(path).is_some_and(|front| front.is_empty() || front.ends_with('/'))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_are_compared_by_elements() {
-        assert!(ends_with("/a/b", "a/b") && ends_with("/x/a/b", "a/b") && ends_with("a", "a"));
-        assert!(!ends_with("/xa/b", "a/b") && !ends_with("/a", "a/b"));
-    }
 }

@@ -4,11 +4,12 @@
 use super::{Context, Outcome, absolute, write_pid_file};
 use crate::console::relay::{Relay, check_console_socket, host_terminal};
 use crate::container::exec::{self, Executed, Joined, Request};
+use crate::container::guard;
 use crate::error::{Doing, Error, Result};
 use crate::plan::exec::{ExecPlan, Flags, Wanted};
 use crate::process::foreground;
-use crate::spec;
-use crate::state::{Entry, Record, store};
+use crate::spec::{self, Bundle};
+use crate::state::{Record, store};
 use anyhow::Context as _;
 use clap::Parser;
 use rustix::process::Pid;
@@ -82,8 +83,14 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
 fn execute(context: &Context, args: &Args) -> Outcome {
     let (id, command) = args.words.split_first().ok_or_else(|| Error::new("container id cannot be empty"))?;
     let (_, entry, record) = context.container(id)?;
+    let config = entry.path().join(store::CONFIG);
+    let config = spec::load(entry.path(), Some(&config)).doing("read the container's configuration")?;
+    if crate::plan::exec::is_exposed(&config, &record.namespaces) {
+        // Before the process file is read, which may be a pipe: all of this command happens again.
+        guard::change_image(context.inherited_fds)?;
+    }
     let paths = Paths::new(args)?;
-    let plan = plan(args, command, &entry, &record)?;
+    let plan = plan(args, command, &config, &record)?;
     crate::process::stdio::check_preserved(plan.process.fds, context.inherited_fds)?;
     check_console_socket(plan.process.terminal, args.detach, args.console_socket.is_some())?;
     // Before anything is made: without a terminal there is nothing to relay to.
@@ -124,9 +131,7 @@ impl Paths {
     }
 }
 
-fn plan(args: &Args, command: &[String], entry: &Entry, record: &Record) -> Result<ExecPlan> {
-    let config = entry.path().join(store::CONFIG);
-    let config = spec::load(entry.path(), Some(&config)).doing("read the container's configuration")?;
+fn plan(args: &Args, command: &[String], config: &Bundle, record: &Record) -> Result<ExecPlan> {
     let file = args.process.as_deref().map(process_file).transpose()?;
     let flags = Flags {
         args: command.to_vec(),
@@ -144,7 +149,7 @@ fn plan(args: &Args, command: &[String], entry: &Entry, record: &Record) -> Resu
     };
     let wanted = Wanted {
         id: &record.id,
-        config: &config,
+        config,
         file: file.as_ref(),
         flags: &flags,
         namespaces: &record.namespaces,

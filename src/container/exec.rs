@@ -45,6 +45,7 @@ pub struct Joined<'a> {
     record: &'a Record,
     channel: Channel,
     page: OwnedFd,
+    cgroups: Joining,
     joiner: Option<Child>,
     process: Option<Child>,
     /// The terminal's master, when no console socket took it.
@@ -117,7 +118,7 @@ pub fn join<'a>(entry: &'a Entry, record: &'a Record, request: &Request<'a>) -> 
             page: page.as_fd(),
         };
         let request = Clone { flags: 0, into_cgroup: cgroups.clone_into() };
-        match clone3(&request, |_| joiner::run(&inherited)) {
+        match clone3(&request, |born| joiner::run(&inherited, born)) {
             Ok(child) => break child,
             Err(e) if cgroups.fall_back(&e)? => {}
             Err(e) => return Err(e).doing("create a process in the container's cgroup"),
@@ -131,6 +132,7 @@ pub fn join<'a>(entry: &'a Entry, record: &'a Record, request: &Request<'a>) -> 
         record,
         channel,
         page,
+        cgroups,
         joiner: Some(child),
         process: None,
         console: None,
@@ -274,6 +276,7 @@ impl Joined<'_> {
     }
 
     fn finish(&mut self) -> Result<Child> {
+        self.cgroups.enter_last(self.process()?.pid)?;
         limits::set(self.process()?.pid, &self.plan.process)?;
         self.channel.tell(Kind::Release).doing("release the process")?;
         while let Some((message, _)) = self.channel.receive().doing("hear from the process")? {

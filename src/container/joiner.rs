@@ -52,8 +52,9 @@ pub struct Inherited<'a> {
     pub page: BorrowedFd<'a>,
 }
 
-pub fn run(inherited: &Inherited) -> Infallible {
-    if let Err(failed) = steps(inherited) {
+/// `born`: in the v2 cgroup already.
+pub fn run(inherited: &Inherited, born: bool) -> Infallible {
+    if let Err(failed) = steps(inherited, born) {
         // The runtime sees at least the end-of-file.
         let _ = inherited.channel.send(&failed.message(), &[]);
         exit_now(1);
@@ -61,7 +62,7 @@ pub fn run(inherited: &Inherited) -> Infallible {
     exit_now(0)
 }
 
-fn steps(inherited: &Inherited) -> Result<(), Failed> {
+fn steps(inherited: &Inherited, born: bool) -> Result<(), Failed> {
     let at = |step: Step| move |e: Error| Failed { step, error: Box::new(e) };
     let (plan, channel) = (inherited.plan, inherited.channel);
 
@@ -70,7 +71,7 @@ fn steps(inherited: &Inherited) -> Result<(), Failed> {
     close_inherited(inherited.runtime_end);
     set_name(c"orlop:[join]");
     reset_signals();
-    inherited.cgroups.enter_self().map_err(at(Step::I1))?;
+    inherited.cgroups.enter_self(born).map_err(at(Step::I1))?;
     settle_affinity(plan).map_err(at(Step::I1))?;
     label_keys(inherited).map_err(at(Step::I1))?;
 
@@ -102,13 +103,12 @@ fn steps(inherited: &Inherited) -> Result<(), Failed> {
 
     // I4: the process, with nothing left of ours that is worth a capture.
     let fd = |fd: Option<BorrowedFd<'_>>| fd.map_or(-1, |fd| fd.as_raw_fd());
-    let mut kept = vec![
+    let kept = [
         channel.0.as_raw_fd(),
         inherited.page.as_raw_fd(),
         fd(inherited.proc.map(AsFd::as_fd)),
         fd(terminal.as_ref().map(AsFd::as_fd)),
     ];
-    kept.extend(inherited.cgroups.last().iter().map(AsRawFd::as_raw_fd));
     close_all_but(plan.process.fds.first_closed(), &kept);
     if let Some(keep) = plan.keep_capabilities {
         capabilities::trim(keep).doing("drop capabilities").map_err(at(Step::I4))?;
@@ -239,9 +239,7 @@ fn process_steps(
     let at = |step: Step| move |e: Error| Failed { step, error: Box::new(e) };
     let (plan, channel) = (inherited.plan, inherited.channel);
 
-    // N1, N6: accounted for; a session, its terminal, and what ends with a fork.
-    inherited.cgroups.enter_last().map_err(at(Step::N1))?;
-    inherited.cgroups.last().iter().for_each(|file| close_inherited(file.as_fd()));
+    // N1, N6: a session, its terminal, and what ends with a fork.
     setsid().map_err(at(Step::N1))?;
     if let Some(slave) = terminal {
         pty::take(slave).at("process.terminal").map_err(at(Step::N1))?;

@@ -5,6 +5,7 @@ mod death;
 pub mod delete;
 pub mod events;
 pub mod exec;
+pub mod guard;
 pub mod hooks;
 pub mod id_maps;
 pub mod init;

@@ -67,8 +67,6 @@ pub struct ExecPlan {
     /// Capabilities that the process needs until it has become what it is to be: all others go before
     /// anybody in the container can see it. None in a user namespace, where they reach no further.
     pub keep_capabilities: Option<u64>,
-    /// A process of the container may trace ours: the runtime must run from a read-only copy of itself.
-    pub exposed: bool,
     pub annotations: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -116,7 +114,6 @@ pub fn plan(wanted: &Wanted<'_>, facts: &HostFacts) -> Result<ExecPlan> {
     Ok(ExecPlan {
         id: wanted.id.to_owned(),
         keep_capabilities: (!userns).then(|| needed(&plan, seccomp.is_some())),
-        exposed: !userns && held_by_container(wanted.config) & CAP_SYS_PTRACE != 0,
         process: plan,
         seccomp,
         namespaces: wanted.namespaces.to_vec(),
@@ -126,6 +123,12 @@ pub fn plan(wanted: &Wanted<'_>, facts: &HostFacts) -> Result<ExecPlan> {
         annotations: spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
         warnings,
     })
+}
+
+/// Whether a process of the container may trace one of ours that joins: the runtime must run from an image that
+/// cannot be written. Capabilities of a user namespace do not reach so far.
+pub fn is_exposed(config: &Bundle, namespaces: &[NsKind]) -> bool {
+    !namespaces.contains(&NsKind::User) && held_by_container(config) & CAP_SYS_PTRACE != 0
 }
 
 /// The gid map was written by a helper with more than one id: setgroups is allowed then.

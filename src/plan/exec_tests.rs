@@ -118,15 +118,15 @@ fn what_may_stay_until_the_process_is_settled() {
     let c = config(|_| ());
     let p = with(&c, None, &flags(&["ls"]), &[]).unwrap();
     assert_eq!(p.keep_capabilities, Some(CAP_SETGID | CAP_SETUID | CAP_SETPCAP | 32));
-    assert!(!p.exposed);
+    assert!(!is_exposed(&c, &[]));
     let c = config(|c| {
         c["process"]["noNewPrivileges"] = json!(false);
         c["process"]["capabilities"]["bounding"] = json!(["CAP_SYS_PTRACE"]);
     });
     let p = with(&c, None, &flags(&["ls"]), &[]).unwrap();
-    assert!(p.exposed && p.keep_capabilities.unwrap() & CAP_SYS_ADMIN != 0);
+    assert!(is_exposed(&c, &[NsKind::Pid]) && p.keep_capabilities.unwrap() & CAP_SYS_ADMIN != 0);
     let p = with(&c, None, &flags(&["ls"]), &[NsKind::User]).unwrap();
-    assert!(!p.exposed && p.keep_capabilities.is_none());
+    assert!(!is_exposed(&c, &[NsKind::User]) && p.keep_capabilities.is_none());
 }
 
 #[test]

@@ -10,6 +10,7 @@ pub mod last_stage;
 pub mod mount;
 pub mod net;
 pub mod ns;
+pub mod own_image;
 pub mod path;
 pub mod process;
 pub mod procfs;

@@ -669,3 +669,52 @@ fn many_at_once() {
         }
     });
 }
+
+/// T01, T02: a process of the container with all rights over its neighbours lies in wait for those who join. It may
+/// see the runtime for a moment, but what it gets hold of cannot be written, and leads nowhere.
+#[test]
+fn a_hunter_in_the_container_gets_nothing_of_the_host() {
+    contract!(Root)
+        .ours_only("writes to what the joining process runs: the peers' own binaries")
+        .seconds(120)
+        .run(|t| {
+            for caps in
+                [json!(["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_KILL"]), json!(["CAP_DAC_OVERRIDE"])]
+            {
+                // A copy, so that a failure of this test does not end all others.
+                let copy = t.fresh("orlop");
+                std::fs::copy(&crate::harness::runtime::get().path, &copy).unwrap();
+                let before = std::fs::read(&copy).unwrap();
+                let b = t.bundle();
+                b.args(&["/guest", "pause"]);
+                for set in ["bounding", "effective", "permitted"] {
+                    b.set(&format!("process/capabilities/{set}"), caps.clone());
+                }
+                t.create(&b).ok();
+                t.start(&b).ok();
+                let hunt = t.call(&words(&b, &[], &["/guest", "hunt", "/hunt.json"])).spawn();
+                std::thread::sleep(Duration::from_millis(200));
+                for _ in 0..60 {
+                    let out = std::process::Command::new(&copy)
+                        .args(["--root", t.root.to_str().unwrap(), "exec", &b.id, "/bin/true"])
+                        .output()
+                        .unwrap();
+                    assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
+                }
+                std::fs::write(b.host("/stop"), "").unwrap();
+                hunt.wait().ok();
+                let got = parse_report(&wait_file(&b.host("/hunt.json")));
+                println!("{got}");
+                assert_eq!(got["wrote"], 0, "{got}");
+                assert!(std::fs::read(&copy).unwrap() == before, "the runtime was overwritten: {got}");
+                // Pipes to this test, and what has no name on the host.
+                let harmless = ["pipe:", "socket:", "/memfd:", "memfd:", "anon_inode:", "/dev/null", "/dev/"];
+                for file in got["files"].as_array().unwrap().iter().filter_map(Value::as_str) {
+                    let own = file.is_empty() || file.contains("hunt.json") || file.contains("/stop");
+                    let ok = own || harmless.iter().any(|prefix| file.starts_with(prefix));
+                    let stdio = file.contains("/out.") || file.contains("/err.");
+                    assert!(ok || stdio, "a descriptor of the host: {file} in {got}");
+                }
+            }
+        });
+}

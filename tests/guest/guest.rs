@@ -6,6 +6,8 @@
 //! - `guest file PATH [PROBE…]`: the same into a file
 //! - `guest pause`: waits with every signal at its default action
 //! - `guest trap`: prints `signal N` for each signal it gets and ends with 40 + N at TERM
+//! - `guest hunt FILE`: looks at every process of its /proc as fast as it can, for as long as /stop is not there,
+//!   opens what they run and tries to write to it, and says in FILE what it got hold of
 //! - `guest exit N`, `guest die N` (by signal), `guest daemon` (leaves a child behind and waits)
 //!
 //! Probes: `read: write:PATH=TEXT open-w: create: mkdir: unlink: ls: stat: readlink: statfs: unshare:FLAGS
@@ -438,6 +440,53 @@ fn report(probes: &[String]) -> String {
     object(&all)
 }
 
+/// Whoever joins the container is a prey: its executable and its descriptors.
+fn hunt(path: &str) {
+    let own = unsafe { getpid() };
+    let (mut images, mut files, mut held, mut wrote) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    while !std::path::Path::new("/stop").exists() {
+        for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse::<i32>().ok()) else { continue };
+            if pid == own || pid == 1 {
+                continue;
+            }
+            if let Ok(file) = std::fs::File::open(format!("/proc/{pid}/exe")) {
+                let name = std::fs::read_link(format!("/proc/self/fd/{}", file_number(&file))).unwrap_or_default();
+                let name = name.to_string_lossy().into_owned();
+                // Its own programs are no prey.
+                let own = name.starts_with("/bin/") || name == "/guest";
+                if !own && !images.contains(&name) {
+                    images.push(name.clone());
+                    held.push(file);
+                }
+            }
+            for fd in std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten() {
+                let name = std::fs::read_link(fd.path()).unwrap_or_default().to_string_lossy().into_owned();
+                if !files.contains(&name) {
+                    files.push(name);
+                }
+            }
+        }
+        for file in &held {
+            let again = format!("/proc/self/fd/{}", file_number(file));
+            if let Ok(mut writer) = std::fs::OpenOptions::new().write(true).open(again) {
+                wrote += i32::from(writer.write(&[0x7f]).is_ok());
+            }
+        }
+    }
+    let quoted = |names: &[String]| list(names.iter().map(|n| quote(n.as_bytes())));
+    let text =
+        object(&[("images", quoted(&images)), ("files", quoted(&files)), ("wrote", wrote.to_string())]);
+    let part = format!("{path}.part");
+    if std::fs::write(&part, text).is_err() || std::fs::rename(&part, path).is_err() {
+        std::process::exit(9);
+    }
+}
+
+fn file_number(file: &std::fs::File) -> i32 {
+    std::os::fd::AsRawFd::as_raw_fd(file)
+}
+
 fn trap() -> ! {
     let mut set = [0u64; 16];
     unsafe {
@@ -474,6 +523,7 @@ pub extern "C" fn main(_argc: c_int, _argv: *const *const c_char) -> c_int {
             unsafe { pause() };
         },
         Some("trap") => trap(),
+        Some("hunt") => hunt(args.get(2).map_or("/hunt.json", String::as_str)),
         Some("exit") => std::process::exit(number(2)),
         Some("die") => unsafe {
             signal(number(2), 0);
