@@ -102,6 +102,9 @@ pub fn plan(wanted: &Wanted<'_>, facts: &HostFacts) -> Result<ExecPlan> {
     let grantable = options.grantable;
     let mut plan = process::plan_process(&process, spec, &mended.scheduler_flags, &options, &mut warnings)?;
     if wanted.file.is_none() {
+        // What is odd about the container's own process was said when it was created; here it would land in the
+        // program's stderr, again and again.
+        warnings.clear();
         add_capabilities(&mut plan, &wanted.flags.caps, grantable, &mut warnings);
     }
     plan.umask = umask(wanted.config);

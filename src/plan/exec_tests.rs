@@ -75,6 +75,14 @@ fn typed_commands_start_from_the_containers_process() {
 }
 
 #[test]
+fn the_containers_own_oddities_are_not_told_again() {
+    let odd = config(|c| c["process"]["capabilities"]["ambient"] = json!(["CAP_KILL"]));
+    assert!(with(&odd, None, &flags(&["ls"]), &[]).unwrap().warnings.is_empty());
+    let file = json!({"user": {}, "args": ["a"], "cwd": "/", "capabilities": {"ambient": ["CAP_KILL"]}});
+    assert_eq!(with(&odd, Some(file), &flags(&[]), &[]).unwrap().warnings.len(), 1);
+}
+
+#[test]
 fn a_file_is_completed_from_the_container() {
     let file = json!({"user": {"uid": 0, "gid": 0, "umask": 63}, "args": ["a"], "cwd": "/"});
     let p = with(&config(|_| ()), Some(file), &flags(&[]), &[]).unwrap();
