@@ -1,5 +1,6 @@
 //! Processes by pidfd: identity, signals, death; and the ends of a child that must not run destructors.
 
+pub use super::signal::pidfd_send_signal;
 use crate::error::{Call, Error, Result};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitIdOptions, WaitIdStatus};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -30,15 +31,6 @@ pub fn exit_now(code: i32) -> ! {
 pub fn pidfd_open(pid: i32) -> Result<OwnedFd> {
     let pid = Pid::from_raw(pid).ok_or(Error::sys("pidfd_open", libc::ESRCH))?;
     rustix::process::pidfd_open(pid, PidfdFlags::empty()).call("pidfd_open")
-}
-
-/// `signal` 1..=64, real-time signals included.
-pub fn pidfd_send_signal(pidfd: BorrowedFd, signal: i32) -> Result<()> {
-    // SAFETY: a live pidfd, a plain number, no siginfo (NULL), no flags.
-    let result = unsafe {
-        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, std::ptr::null::<u8>(), 0)
-    };
-    if result == 0 { Ok(()) } else { Err(last("pidfd_send_signal")) }
 }
 
 /// Takes a copy of descriptor `number` of the process (needs ptrace access; Linux 5.6).
