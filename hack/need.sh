@@ -8,6 +8,11 @@ present() {
     binutils) command -v ld readelf ;;
     busybox-static) busybox true && ! ldd "$(command -v busybox)" ;;
     libc6-dev) test -e /usr/include/stdio.h ;;
+    containerd) command -v containerd ctr ;;
+    containernetworking-plugins) test -x /usr/lib/cni/bridge ;;
+    docker.io) command -v dockerd && test -x /usr/bin/docker ;;
+    iproute2) command -v ip ;;
+    netavark | aardvark-dns) test -x "/usr/lib/podman/$1" ;;
     libseccomp-dev) test -e /usr/include/seccomp.h ;;
     musl-tools) command -v musl-gcc ;;
     util-linux) command -v unshare nsenter ;;
@@ -33,6 +38,12 @@ apt() {
 # Empty lists (a fresh image) need an update first; stale ones show as a failed installation.
 ls /var/lib/apt/lists/*_Packages* >/dev/null 2>&1 || apt update || true
 echo "installing ${missing[*]}" >&2
+# A daemon that a package brings is not started: the tests start their own.
+if [ ! -e /usr/sbin/policy-rc.d ]; then
+    printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+    chmod 755 /usr/sbin/policy-rc.d
+    trap 'rm -f "$log" /usr/sbin/policy-rc.d' EXIT
+fi
 apt install -y --no-install-recommends "${missing[@]}" ||
     { apt update && apt install -y --no-install-recommends "${missing[@]}"; } ||
     { cat "$log" >&2; exit 1; }
