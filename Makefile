@@ -25,8 +25,8 @@ check: ## format, clippy without warnings, import rules between modules
 demo: release ## run a busybox container and show what happens
 	hack/demo.sh
 
-test: release ## everything: unit, rooms, contract, peers, bundles, a short sweep (root; installs what it lacks)
-	hack/test.sh unit rooms contract peers bundles sweep
+test: release ## everything: unit, rooms, contract, peers, clients, a short sweep (root; installs what it lacks)
+	hack/test.sh unit rooms contract peers clients sweep
 
 test-unit: ## unit tests and import rules, no root needed
 	hack/test.sh unit
@@ -40,10 +40,17 @@ bench: ## time $(RUNTIME) against runc, crun and the bare system calls
 sweep: ## kill `create` at every system call of every process and look for leaks
 	integration/sweep/sweep.py --runtime $(RUNTIME)
 
-integration: ## busybox, Debian, OCI image and docker-like bundles
-	integration/bundles/run.sh
+integration: ## every real client (bundles by hand, containerd, CRI, Docker, Swarm, Podman, Buildah, public suites)
+	integration/run.sh
+
+compare: release ## the same with runc and crun as well: the table client x case x runtime
+	integration/run.sh --compare
+
+soak: ## 500 `docker run --rm` and 500 `ctr run --rm`, and nothing is left
+	integration/docker/soak.sh
+	integration/containerd/soak.sh
 
 clean: ## remove what was built
 	cargo clean
 
-.PHONY: help build release install check demo test test-unit test-contract bench sweep integration clean
+.PHONY: help build release install check demo test test-unit test-contract bench sweep integration compare soak clean

@@ -1,20 +1,7 @@
 # A Debian root file system: bash, dpkg and apt, by pipe and on a terminal, as root and as uid 1000.
-cache=${XDG_CACHE_HOME:-/var/cache}/orlop
-suite=$(. /etc/os-release && echo "${VERSION_CODENAME:-bookworm}")
-image=$cache/debian-$suite.tar
-
-fetch_debian() {
-    [ -s "$image" ] && return 0
-    mkdir -p "$cache"
-    "$top/hack/need.sh" mmdebstrap
-    # Without a mirror of its own this reads the host's apt sources.
-    mmdebstrap --quiet --variant=apt --format=tar "$suite" "$image.part" >"$work/mmdebstrap.log" 2>&1 &&
-        mv "$image.part" "$image"
-}
-
 debian_cases() {
     root=$work/debian-root
-    mkdir -p "$root" && tar -C "$root" --numeric-owner -xpf "$image"
+    mkdir -p "$root" && tar -C "$root" --numeric-owner -xpf "$work/debian.tar"
     bundle debian --like docker --no-limits "$root" -- bash -c \
         'echo "bash ${BASH_VERSINFO[0]}"; . /etc/os-release; echo "is $ID"; dpkg -l | grep -c ^ii; apt list --installed; apt-cache policy bash; id'
     run "$work/debian"
@@ -64,7 +51,7 @@ debian_cases() {
 
 if [ "$(id -u)" != 0 ]; then
     skip "debian" "not root"
-elif fetch_debian; then
+elif debian_tar "$work/debian.tar" 2>"$work/mmdebstrap.log"; then
     debian_cases
 else
     skip "debian" "no root file system: $(tail -n 1 "$work/mmdebstrap.log" 2>/dev/null)"

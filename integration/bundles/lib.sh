@@ -1,38 +1,4 @@
-# Sourced by run.sh and the cases: TAP lines, and containers that cannot stay behind.
-passed=0 failed=0 skipped=0
-
-ok() { passed=$((passed + 1)); echo "ok - $*"; }
-# known NAME: this runtime is known to fail there.
-known() { case "$(basename "$RUNTIME"): $1" in 'crun: debian: uid '*' sees the size of the terminal') return 0 ;; *) return 1 ;; esac; }
-
-not_ok() {
-    if known "$1"; then
-        skip "$1" "a known fault of this runtime"
-        return
-    fi
-    failed=$((failed + 1))
-    echo "not ok - $1"
-    [ $# -lt 2 ] || printf '%s\n' "$2" | tail -n 20 | sed 's/^/#   /'
-}
-skip() { skipped=$((skipped + 1)); echo "ok - $1 # SKIP $2"; }
-
-# same NAME WANTED GOT
-same() {
-    if [ "$2" = "$3" ]; then ok "$1"; else not_ok "$1" "wanted: $2
-got: $3"; fi
-}
-
-# has NAME PATTERN TEXT: the text has a line that matches the extended regular expression.
-has() {
-    if grep -qE -- "$2" <<<"$3"; then ok "$1"; else not_ok "$1" "no line matches $2 in:
-$3"; fi
-}
-
-# lacks NAME PATTERN TEXT
-lacks() {
-    if grep -qE -- "$2" <<<"$3"; then not_ok "$1" "$3"; else ok "$1"; fi
-}
-
+# Sourced by run.sh and the cases: containers of $RUNTIME that cannot stay behind.
 count=0
 # next_id: a new container id in $id
 next_id() {

@@ -1,6 +1,6 @@
 #!/bin/bash
 # run.sh [CASE...]: run real bundles (busybox debian oci docker) with $RUNTIME, TAP lines and a sum at the end.
-# Root file systems that are downloaded stay in ${XDG_CACHE_HOME:-/var/cache}/orlop.
+# Root file systems that are downloaded are kept: see ../lib/images.sh.
 set -uo pipefail
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 here=$(cd "$(dirname "$0")" && pwd)
@@ -14,6 +14,9 @@ fi
 "$top/hack/need.sh" python3 || exit 1
 work=$(mktemp -d -t bundles-XXXXXX)
 ids=()
+known_file=$here/known.txt
+. "$top/integration/lib/report.sh"
+. "$top/integration/lib/images.sh"
 . "$here/lib.sh"
 trap clean EXIT
 
@@ -23,5 +26,4 @@ done
 clean
 same "no cgroup is left" "" "$(left_cgroups)"
 same "no mount is left" "" "$(grep -F "$work" /proc/self/mountinfo)"
-echo "$passed passed, $failed failed, $skipped skipped"
-[ $failed = 0 ]
+closing

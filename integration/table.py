@@ -1,0 +1,58 @@
+#!/usr/bin/env python3
+"""Print the table client × case × runtime: table.py LOGS RUNTIME PEER PEER CLIENT...
+
+LOGS/RUNTIME/CLIENT.tap are the outputs of the clients' run.sh. First a summary, then one section a client. Exit status 1
+when RUNTIME does not pass a case that the first peer passes.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+LINE = re.compile(r"^(ok|not ok) - (.*?)(?: # (SKIP|TODO) ?(.*))?$")
+WORDS = {("ok", None): "passed", ("ok", "SKIP"): "skipped", ("not ok", None): "FAILED", ("not ok", "TODO"): "fails, known"}
+
+
+def cases(tap):
+    """Case name → (word, reason), in the order of the run."""
+    found = {}
+    if tap.exists():
+        for line in tap.read_text(encoding="utf-8", errors="replace").splitlines():
+            if match := LINE.match(line):
+                verdict, name, directive, reason = match.groups()
+                found[name] = (WORDS.get((verdict, directive), verdict), reason or "")
+    return found
+
+
+def cell(text):
+    return text.replace("|", "\\|")
+
+
+def main(logs, runtimes, clients):
+    results = {(runtime, client): cases(Path(logs, runtime, client + ".tap")) for runtime in runtimes for client in clients}
+    words = ["passed", "FAILED", "fails, known", "skipped"]
+    print("| client | runtime | " + " | ".join(words) + " |\n|---|---|" + "---|" * len(words))
+    for client in clients:
+        for runtime in runtimes:
+            got = [word for word, _ in results[runtime, client].values()]
+            print(f"| {client} | {runtime} | " + " | ".join(str(got.count(word)) for word in words) + " |")
+    behind = []
+    for client in clients:
+        names = list(dict.fromkeys(name for runtime in runtimes for name in results[runtime, client]))
+        for name in names:
+            ours, peer = (results[runtime, client].get(name, ("absent", ""))[0] for runtime in runtimes[:2])
+            if peer == "passed" and ours != "passed":
+                behind.append(f"{client}: {name}: {ours}")
+    print(f"\n{runtimes[1]} passes and {runtimes[0]} does not: {len(behind)}")
+    for line in behind:
+        print(f"- {line}")
+    for client in clients:
+        print(f"\n## {client}\n\n| case | " + " | ".join(runtimes) + " |\n|---|" + "---|" * len(runtimes))
+        for name in dict.fromkeys(name for runtime in runtimes for name in results[runtime, client]):
+            row = [results[runtime, client].get(name, ("–", "")) for runtime in runtimes]
+            print(f"| {cell(name)} | " + " | ".join(cell(f"{word}: {why}" if why else word) for word, why in row) + " |")
+    return 1 if behind else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], sys.argv[2:5], sys.argv[5:]))
