@@ -20,7 +20,7 @@ sys.path.insert(0, os.path.join(HERE, "../../hack"))
 import mkconfig  # noqa: E402
 
 LIMIT = "20"  # seconds for one command
-SCENARIOS = ["run", "cycle", "state", "kill", "list", "syscalls"]
+SCENARIOS = ["run", "cycle", "exec", "state", "kill", "list", "syscalls"]
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -139,7 +139,7 @@ class Bench:
         table.print()
 
     def verb(self, verb):
-        """state, kill or list with --containers of them running."""
+        """exec, state, kill or list with --containers of them running."""
         table = Table(f"{verb}, {self.options.containers} containers", self.runtimes)
         running = {}
         for runtime in self.runtimes:
@@ -152,10 +152,11 @@ class Bench:
         for counts, runtime in self.rounds():
             if runtime.name not in running:
                 continue
-            words = {"state": [running[runtime.name][0]], "kill": [running[runtime.name][0], "WINCH"], "list": []}
+            first = running[runtime.name][0]
+            words = {"exec": [first, "/bin/true"], "state": [first], "kill": [first, "WINCH"], "list": []}
             sample = self.take(runtime, verb, *words[verb])
             if counts and sample.status == 0:
-                table.add(verb, runtime, sample.wall, sample.cpu, sample.peak)
+                table.add(verb, runtime, sample.wall, sample.cpu + reap(False), sample.peak)
         for runtime in self.runtimes:
             for container in running.get(runtime.name, []):
                 Sample(runtime.words("delete", "--force", container))
@@ -165,7 +166,7 @@ class Bench:
     def syscalls(self):
         """Calls of all processes of each command, by strace -c -f. The container's program is among them."""
         print("\nsystem calls (strace -c -f)")
-        verbs = ["run", "create", "start", "state", "kill", "list", "delete"]
+        verbs = ["run", "create", "start", "exec", "state", "kill", "list", "delete"]
         print(f"{'':10} {'':16} " + " ".join(f"{verb:>7}" for verb in verbs))
         for bundle in ("default", "docker"):
             for runtime in self.runtimes:
@@ -176,7 +177,7 @@ class Bench:
                 Sample(runtime.words("delete", "--force", second))
                 third = self.next_id()
                 self.take(runtime, "create", "-b", f"{WORK}/{bundle}-sleep", third)
-                for verb, words in (("start", [third]), ("state", [third]), ("kill", [third, "WINCH"]), ("list", [])):
+                for verb, words in (("start", [third]), ("exec", [third, "/bin/true"]), ("state", [third]), ("kill", [third, "WINCH"]), ("list", [])):
                     if not (runtime.name == "floor" and verb == "list"):
                         counts[verb] = self.traced(runtime, verb, *words)
                 if runtime.name != "floor":

@@ -1,6 +1,6 @@
 // floor: the bare system calls of a container's life and nothing else (no JSON, no record but a pid): the limit that a
 // runtime can come near to. It is hard-wired to the benchmark's two bundles, see bench.py, and takes a runtime's words:
-//   floor --root DIR run|create -b BUNDLE ID     start|state|kill|delete ID
+//   floor --root DIR run|create -b BUNDLE ID     start|state|kill|delete|exec ID
 // The base name of BUNDLE says what to add: docker* limits, a cgroup namespace and BUNDLE/filter.bpf; *-sleep the program.
 // $FLOOR_CGROUPS: the cgroup hierarchies, colon-separated mount points; one that is cgroup2 is entered by clone3.
 #define _GNU_SOURCE
@@ -323,6 +323,38 @@ static int start(const char *dir)
     return unlink(path);
 }
 
+// exec of /bin/true in the default container: join, enter its cgroups, give up what it does not have.
+static int exec(const char *dir)
+{
+    char path[300];
+    int tasks[16], status, container_init = recorded_pid(dir);
+    for (int i = 0; i < hierarchies; i++) {
+        snprintf(path, sizeof path, "%.255s/%s", group[i], i == unified ? "" : "tasks");
+        MUST(tasks[i] = open(path, i == unified ? O_RDONLY | O_DIRECTORY | O_CLOEXEC : O_WRONLY | O_CLOEXEC));
+    }
+    int fd = syscall(SYS_pidfd_open, container_init, 0);
+    MUST(fd);
+    MUST(setns(fd, CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNS));
+    struct clone_args args = {.exit_signal = SIGCHLD};
+    if (unified >= 0) {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = tasks[unified];
+    }
+    pid_t pid = syscall(SYS_clone3, &args, sizeof args);
+    MUST(pid);
+    if (!pid) {
+        for (int i = 0; i < hierarchies; i++)
+            if (i != unified)
+                MUST(write(tasks[i], "0", 1));
+        setsid();
+        limit_rights();
+        execve("/bin/true", (char *[]){"/bin/true", NULL}, (char *[]){"PATH=/bin", NULL});
+        _exit(127);
+    }
+    MUST(waitpid(pid, &status, 0));
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+}
+
 static int delete(const char *dir)
 {
     char path[300];
@@ -370,6 +402,8 @@ int main(int argc, char **argv)
         return create(dir);
     if (!strcmp(verb, "start"))
         return start(dir);
+    if (!strcmp(verb, "exec"))
+        return exec(dir);
     if (!strcmp(verb, "delete"))
         return delete(dir);
     if (!strcmp(verb, "kill"))

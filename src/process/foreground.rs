@@ -20,7 +20,7 @@ use crate::sys::signal::{pidfd_send_signal, set_default};
 const RETRY: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// Blocks all signals and makes waiting for children possible. The mask is inherited: a child must call
-/// `sys::signal::set_defaults` before execve.
+/// `sys::process::reset_signals` before execve.
 pub fn begin() -> Result<BlockedSignals> {
     // An ignored SIGCHLD, inherited from the caller, would let the kernel reap (wait(2), ECHILD).
     set_default(libc::SIGCHLD)?;

@@ -27,7 +27,7 @@ pub struct Received {
     pub sender: u32,
 }
 
-/// All signals but faults, blocked and readable. They stay blocked in children until [`set_defaults`].
+/// All signals but faults, blocked and readable. They stay blocked in children until [`super::process::reset_signals`].
 #[derive(Debug)]
 pub struct BlockedSignals {
     fd: SignalFd,
@@ -75,18 +75,6 @@ impl Drop for BlockedSignals {
         // Cannot fail: the mask is a valid one, and a destructor could not report it.
         let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.before), None);
     }
-}
-
-/// Every disposition is the default and nothing is blocked: ignored signals and masks survive execve
-/// (signal(7)), and a caller that ignores SIGCHLD would make waiting for children impossible.
-pub fn set_defaults() -> Result<()> {
-    for number in 1..=64 {
-        // KILL and STOP cannot be changed; glibc keeps 32 and 33 for its threads, of which there are none.
-        if !matches!(number, libc::SIGKILL | libc::SIGSTOP | 32 | 33) {
-            set_default(number)?;
-        }
-    }
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).call("sigprocmask")
 }
 
 /// The default disposition for one signal.
