@@ -1,0 +1,2 @@
+part_broken() { :; }
+cri_packages() { :; }

@@ -1,0 +1,2 @@
+part_cri() { :; }
+cri_packages() { :; }

@@ -1,0 +1,2 @@
+part_life() { :; }
+cri_packages() { :; }
