@@ -26,6 +26,8 @@ TOML
 start_containerd() {
     [ -e "$work/config.toml" ] || configure
     # `ctr c create` has no option for the runtime's path: it finds the one under test in runc's place.
+    # Root of a mapped user namespace must come through to the bundle.
+    chmod 711 "$work"
     mkdir -p "$work/path"
     ln -sfn "$RUNTIME" "$work/path/runc"
     PATH=$work/path:$PATH containerd --config "$work/config.toml" >>"$work/containerd.log" 2>&1 &
@@ -65,6 +67,24 @@ run() {
     local id=$1
     shift
     ctr run --runc-binary "$RUNTIME" --runc-root "$work/runtime" --cgroup "/$tag/$id" "${options[@]}" "$image" "$id" "$@"
+}
+
+# spec_file ID ARG...: $work/ID.json, which is the runtime's own `spec` with a few values of ours.
+spec_file() {
+    rm -f "$work/config.json"
+    "$RUNTIME" spec --bundle "$work" || return 1
+    python3 - "$work" "$tag" "$@" <<'PYTHON'
+import json, sys
+work, tag, name, *args = sys.argv[1:]
+spec = json.load(open(work + "/config.json"))
+spec["process"].update(terminal=False, args=args, oomScoreAdj=777,
+                       rlimits=[{"type": "RLIMIT_NOFILE", "soft": 333, "hard": 444}])
+spec["root"] = {"path": work + "/busybox"}
+spec["hostname"] = "by-spec"
+spec["linux"]["cgroupsPath"] = f"/{tag}/{name}"
+spec["linux"].setdefault("resources", {})["pids"] = {"limit": 55}
+json.dump(spec, open(f"{work}/{name}.json", "w"))
+PYTHON
 }
 
 # remove ID...: whatever state they are in.

@@ -33,8 +33,8 @@ capabilities() {
     ends "ctr run --privileged: sysfs can be written" 0 run --rm --privileged private test -w /sys/kernel
     has "ctr run --privileged: nothing is masked" '^0 masks' \
         "$(run --rm --privileged private sh -c 'echo "$(grep -c " /proc/" /proc/self/mountinfo) masks"')"
-    has "ctr run: paths in /proc are masked" '^ok' \
-        "$(run --rm masked sh -c '[ "$(wc -c </proc/kcore)" = 0 ] && [ -z "$(ls /proc/acpi /proc/scsi 2>/dev/null)" ] && echo ok')"
+    same "ctr run: paths in /proc and /sys are masked" "0 0" \
+        "$(run --rm masked sh -c 'wc -c </proc/timer_list; ls -A /sys/firmware | wc -l' | xargs)"
     ends "ctr run: /proc/sys is read-only" 1 run --rm masked sh -c 'echo 1 >/proc/sys/kernel/domainname'
 }
 
@@ -63,15 +63,14 @@ mounts() {
     has "ctr run --mount: a read-only bind" 'Read-only file system' "$output"
     has "ctr run --mount: a tmpfs with its options" 'tmpfs.* size=1024k|tmpfs .*size=1024k' \
         "$(run --rm --mount=type=tmpfs,dst=/fresh,options=size=1m:nosuid tmpfs grep ' /fresh ' /proc/self/mounts)"
-    has "ctr run --mount: flags of a bind" ' /new/place [^ ]* (.*,)?nosuid,nodev,noexec' \
+    has "ctr run --mount: flags of a bind" ' /new/place ([^ ]*,)?nosuid,nodev,noexec' \
         "$(run --rm "--mount=$bind,options=bind:nosuid:nodev:noexec" bind grep ' /new/place ' /proc/self/mountinfo)"
     output=$(run --rm --read-only still touch /file 2>&1)
     has "ctr run --read-only: the root cannot be written" 'Read-only file system' "$output"
     ends "ctr run --read-only: /dev/shm can be written" 0 run --rm --read-only still touch /dev/shm/file
-    # mountinfo is asked from the outside: the container's own view does not show where the host's mounts receive.
     has "ctr run --rootfs-propagation: shared" ' / / .* shared:' \
         "$(run --rm --rootfs-propagation=shared spread cat /proc/self/mountinfo)"
-    lacks "ctr run: the root's propagation is private" ' / / .* (shared|master):' \
+    lacks "ctr run: the root is not shared" ' / / .* shared:' \
         "$(run --rm quiet cat /proc/self/mountinfo)"
     ends "ctr run --no-pivot: the program runs" 0 run --rm --no-pivot unmoved true
 }
@@ -132,25 +131,12 @@ user_namespace() {
 
 other_sources() {
     succeeds "ctr run --rootfs: a directory as root" ctr run --rm --runc-binary "$RUNTIME" --runc-root "$work/runtime" \
-        --cgroup "/$tag/folder" --rootfs "$work/busybox" folder id -un
+        --cgroup "/$tag/folder" --rootfs "$work/busybox" folder /bin/id -un
     same "ctr run --rootfs: the program ran" root "$output"
-    (cd "$work" && rm -f config.json && "$RUNTIME" spec)
-    python3 - "$work" "/$tag/spec" <<'PYTHON'
-import json, sys
-work, cgroup = sys.argv[1:]
-spec = json.load(open(work + "/config.json"))
-spec["process"].update(terminal=False, args=["cat", "/etc/hostname", "/proc/self/oom_score_adj"], oomScoreAdj=777)
-spec["root"] = {"path": work + "/busybox"}
-spec["hostname"] = "by-spec"
-spec["process"]["args"] = ["sh", "-c", "hostname; cat /proc/self/oom_score_adj; ulimit -n"]
-spec["process"]["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": 333, "hard": 444}]
-spec["linux"]["cgroupsPath"] = cgroup
-spec["linux"]["resources"]["pids"] = {"limit": 55}
-json.dump(spec, open(work + "/spec.json", "w"))
-PYTHON
+    spec_file byspec sh -c 'hostname; cat /proc/self/oom_score_adj; ulimit -n; ulimit -Hn'
     succeeds "ctr run --config: a config.json as the runtime's spec writes it" ctr run --rm --runc-binary "$RUNTIME" \
-        --runc-root "$work/runtime" --config "$work/spec.json" byspec
-    same "ctr run --config: hostname, OOM score and limit of files" "by-spec 777 333" "$(xargs <<<"$output")"
+        --runc-root "$work/runtime" --config "$work/byspec.json" byspec
+    same "ctr run --config: hostname, OOM score, limits of files" "by-spec 777 333 444" "$(xargs <<<"$output")"
     output=$(ctr run --rm --runc-binary "$RUNTIME" --runc-root "$work/runtime" --runc-systemd-cgroup \
         --cgroup "system.slice:orlop:unit" "$image" unit true 2>&1)
     same "ctr run --runc-systemd-cgroup: refused where systemd does not run" 1 $?

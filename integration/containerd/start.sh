@@ -53,8 +53,9 @@ run_terminal() {
 }
 
 run_detached() {
-    succeeds "ctr c create: a container" ctr c create --cgroup "/$tag/apart" "$image" apart \
-        sh -c 'trap "exit 5" TERM; echo ready; while :; do sleep 0.1; done'
+    # `ctr c create` has no option for the cgroup; a config.json of our own has it.
+    spec_file apart sh -c 'trap "exit 5" TERM; echo ready; while :; do sleep 0.1; done'
+    succeeds "ctr c create: a container" ctr c create --config "$work/apart.json" apart
     succeeds "ctr task start -d: it returns" ctr task start -d --null-io apart
     within 10 is apart RUNNING
     same "ctr task ls: it is running" RUNNING "$(status_of apart)"
@@ -73,7 +74,8 @@ run_detached() {
     ctr task kill apart
     within 10 is apart STOPPED
     same "ctr task kill: SIGTERM is the default" STOPPED "$(status_of apart)"
-    ends "ctr task delete: the exit status of a stopped task" 5 ctr task delete apart
+    succeeds "ctr task delete: a stopped task" ctr task delete apart
+    has "ctr task delete: it names the exit status" 'exit code 5' "$output"
     same "ctr task delete: the task is gone" "" "$(status_of apart)"
     succeeds "ctr task start: the same container again" ctr task start -d --null-io apart
     same "ctr task start: it runs again" RUNNING "$(status_of apart)"
