@@ -50,11 +50,16 @@ pub(super) fn remove_deserted(record: &CgroupRecord) -> Result<bool> {
         };
         match cgroupfs::rmdirat(&place.mount, &place.path) {
             Ok(()) => {}
-            Err(e) if e.errno() == libc::ENOENT => {}
+            Err(e) if is_no_cgroup(&e) => {}
             Err(_) => return Ok(false),
         }
     }
     Ok(true)
+}
+
+/// Gone or never made, or the path names one of the kernel's own files (`/parent/tasks`), where none can be.
+fn is_no_cgroup(e: &Error) -> bool {
+    [libc::ENOENT, libc::ENOTDIR].contains(&e.errno())
 }
 
 fn remove_place(place: &Place, ours: bool, pauses: &mut u32) -> Result<()> {
@@ -62,8 +67,8 @@ fn remove_place(place: &Place, ours: bool, pauses: &mut u32) -> Result<()> {
         let busy = match cgroupfs::rmdirat(&place.mount, &place.path) {
             Ok(()) => return Ok(()),
             Err(e) if e.errno() == libc::EBUSY => e,
-            // Gone, or never made. On a read-only mount a missing one gives EROFS.
-            Err(e) if e.errno() == libc::ENOENT => return Ok(()),
+            Err(e) if is_no_cgroup(&e) => return Ok(()),
+            // On a read-only mount a missing one gives EROFS.
             Err(e) if e.errno() == libc::EROFS && !exists(place) => return Ok(()),
             Err(e) => return Err(e.at(place.shown.display().to_string())),
         };

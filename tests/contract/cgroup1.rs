@@ -62,6 +62,21 @@ fn nested_cgroups_paths_are_made() {
     });
 }
 
+/// A cgroup cannot be made where its parent has a file of the kernel's; what was begun must be removable.
+#[test]
+fn a_cgroups_path_that_is_a_file_fails_cleanly() {
+    contract!(Root, Ctrl1("memory")).run(|t| {
+        let b = t.bundle();
+        b.set("linux/cgroupsPath", json!(format!("/{}/tasks", b.id)));
+        t.create(&b).fails();
+        t.rt(&["delete", "--force", &b.id]).ok();
+        t.rt(&["state", &b.id]).fails();
+        for left in leftovers::cgroups(&b.id) {
+            leftovers::remove_cgroup(&left);
+        }
+    });
+}
+
 #[test]
 fn without_a_cgroups_path_the_id_is_the_name() {
     contract!(Root, Cgroup1).run(|t| {
