@@ -16,6 +16,7 @@ present() {
     libseccomp-dev) test -e /usr/include/seccomp.h ;;
     musl-tools) command -v musl-gcc ;;
     util-linux) command -v unshare nsenter ;;
+    python3-pip) python3 -m pip --version ;;
     *) command -v "$1" ;;
     esac >/dev/null 2>&1
 }

@@ -1,2 +1,37 @@
-part_cri() { :; }
-cri_packages() { :; }
+# cri.sh, sourced: containerd's CRI service with a network by CNI, driven by cri.py; its TAP lines are counted here.
+cri_folder=$top/target/integration/cri
+
+# grpcio and protobuf from PyPI, in a folder of the build's.
+cri_packages() {
+    PYTHONPATH=$cri_folder python3 -c 'import grpc, google.protobuf' 2>/dev/null && return
+    "$top/hack/need.sh" python3 python3-pip || return 1
+    mkdir -p "$cri_folder"
+    PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --disable-pip-version-check --upgrade \
+        --target "$cri_folder" grpcio protobuf >&2
+}
+
+part_cri() {
+    mkdir -p "$work/cni"
+    cat >"$work/cni/10-orlop.conflist" <<JSON
+{"cniVersion": "0.4.0", "name": "orlop", "plugins": [
+  {"type": "bridge", "bridge": "orlopbr0", "isGateway": true, "ipMasq": false,
+   "ipam": {"type": "host-local", "dataDir": "$work/ipam", "ranges": [[{"subnet": "10.231.7.0/24"}]],
+            "routes": [{"dst": "0.0.0.0/0"}]}}]}
+JSON
+    # CRI has a namespace of its own for images.
+    ctr -n k8s.io images import --base-name docker.io/local/busybox "$work/image.tar" >"$work/import.log" 2>&1
+    local line
+    while IFS= read -r line; do
+        case $line in
+        "ok - "*"# SKIP "*) skip "$(sed 's/^ok - //; s/ # SKIP .*//' <<<"$line")" "${line#*# SKIP }" ;;
+        "ok - "*) ok "${line#ok - }" ;;
+        "not ok - "*) not_ok "${line#not ok - }" ;;
+        *) echo "$line" ;;
+        esac
+    done < <(PYTHONPATH=$cri_folder:$here timeout -k 5 400 python3 "$here/cri.py" "$work/containerd.sock" "$work" "$tag" 2>&1 ||
+        echo "not ok - cri: the client comes to its end")
+    nothing_left "containerd after cri"
+    same "containerd after cri: no network namespace is left" "" \
+        "$(ls /run/netns "$work/state/io.containerd.grpc.v1.cri/netns" 2>/dev/null | grep -v : | xargs)"
+    same "containerd after cri: no address is left" "" "$(ls "$work/ipam/orlop" 2>/dev/null | grep '^10\.')"
+}

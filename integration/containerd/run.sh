@@ -1,12 +1,12 @@
 #!/bin/bash
 # run.sh [PART...]: containerd with $RUNTIME below it, driven by ctr and by a client of its CRI service. Without
-# arguments all parts: start options limits life errors broken cri. TAP lines, then `N passed, N failed, N skipped`.
+# arguments all parts: start options limits life errors cri. TAP lines, then `N passed, N failed, N skipped`.
 set -uo pipefail
 . "$(dirname "$0")/../lib/begin.sh"
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/daemon.sh"
-for part in start options limits life errors broken cri; do . "$here/$part.sh"; done
-[ $# -gt 0 ] || set -- start options limits life errors broken cri
+for part in start options limits life errors cri; do . "$here/$part.sh"; done
+[ $# -gt 0 ] || set -- start options limits life errors cri
 
 # The CRI client's packages, fetched before the network is gone.
 before_namespaces() {

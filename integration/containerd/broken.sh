@@ -1,2 +1,0 @@
-part_broken() { :; }
-cri_packages() { :; }
