@@ -1,0 +1,14 @@
+# oom.sh, sourced: a program that is killed because it takes more memory than it may.
+
+# A tmpfs file would only stay unwritten; tail keeps an endless line in memory.
+docker run --name greedy --memory 24m --memory-swap 24m $image sh -c 'exec tail /dev/zero' >"$work/greedy" 2>&1
+same "docker run: a program beyond its memory limit is killed" 137 $?
+same "docker inspect: OOMKilled" "true 137" "$(inspect greedy '{{.State.OOMKilled}} {{.State.ExitCode}}')"
+output=$(docker events --since "$(($(date +%s) - 60))" --until "$(date +%s)" --filter container=greedy --format '{{.Action}}')
+has "docker events: oom" '^oom$' "$output"
+remove greedy
+docker run -d --name partly --memory 24m --memory-swap 24m $image sh -c 'tail /dev/zero; echo child $?; sleep 1000' >/dev/null
+within 20 logged partly '^child'
+has "docker run: only the greedy child is killed" '^child 137$' "$(docker logs partly 2>&1)"
+same "docker inspect: the container runs on" "running" "$(inspect partly '{{.State.Status}}')"
+remove partly
