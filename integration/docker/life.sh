@@ -84,11 +84,11 @@ same "docker wait: of a container that was killed" 137 "$(docker wait worker)"
 same "docker inspect: a killed program is not an OOM" "137 false" "$(inspect worker '{{.State.ExitCode}} {{.State.OOMKilled}}')"
 remove worker
 
-output=$(docker events --since "$since" --until "$(date +%s)" --filter image=$image --format '{{.Action}}')
+output=$(docker events --since "$since" --until "$(date +%s.%N)" --filter image=$image --format '{{.Action}}')
 for action in create start kill die stop restart rename destroy; do
     has "docker events: $action" "^$action\$" "$output"
 done
-output=$(docker events --since "$since" --until "$(date +%s)" --format '{{.Action}} {{.Actor.Attributes.name}} {{.Actor.Attributes.exitCode}}')
+output=$(docker events --since "$since" --until "$(date +%s.%N)" --format '{{.Action}} {{.Actor.Attributes.name}} {{.Actor.Attributes.exitCode}}')
 has "docker events: pause" '^pause counting' "$output"
 has "docker events: unpause" '^unpause counting' "$output"
 has "docker events: die tells the exit status" '^die signals 31$' "$output"

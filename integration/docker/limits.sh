@@ -59,3 +59,4 @@ else
 fi
 output=$(run --cgroup-parent "/$tag/below" $image cat /proc/self/cgroup)
 has "docker run --cgroup-parent: another parent" "^[0-9]+:pids:/$tag/below/[0-9a-f]{64}\$|^0::/\$" "$output"
+find /sys/fs/cgroup -depth -type d -path "*/$tag/below" -exec rmdir {} + 2>/dev/null

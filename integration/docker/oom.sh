@@ -4,7 +4,7 @@
 docker run --name greedy --memory 24m --memory-swap 24m $image sh -c 'exec tail /dev/zero' >"$work/greedy" 2>&1
 same "docker run: a program beyond its memory limit is killed" 137 $?
 same "docker inspect: OOMKilled" "true 137" "$(inspect greedy '{{.State.OOMKilled}} {{.State.ExitCode}}')"
-output=$(docker events --since "$(($(date +%s) - 60))" --until "$(date +%s)" --filter container=greedy --format '{{.Action}}')
+output=$(docker events --since "$(($(date +%s) - 60))" --until "$(date +%s.%N)" --filter container=greedy --format '{{.Action}}')
 has "docker events: oom" '^oom$' "$output"
 remove greedy
 docker run -d --name partly --memory 24m --memory-swap 24m $image sh -c 'tail /dev/zero; echo child $?; sleep 1000' >/dev/null
