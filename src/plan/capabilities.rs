@@ -69,12 +69,16 @@ impl CapabilityPlan {
         warn(warnings, inheritable & !bounding, "are in the inheritable but not in the bounding set");
         let inheritable = inheritable & bounding;
         let ambient = asked.ambient & grantable;
-        // PR_CAP_AMBIENT_RAISE: only what is both permitted and inheritable.
-        warn(
-            warnings,
-            ambient & !(permitted & inheritable),
-            "are in the ambient set but not in both the permitted and the inheritable one",
-        );
+        // PR_CAP_AMBIENT_RAISE: only what is both permitted and inheritable. Buildah (1.26 to 1.28) lists an ambient set
+        // in every config and leaves the inheritable one empty since CVE-2022-27651: with a warning every RUN of a
+        // build would show it, and nobody asked for anything.
+        if asked.inheritable != 0 {
+            warn(
+                warnings,
+                ambient & !(permitted & inheritable),
+                "are in the ambient set but not in both the permitted and the inheritable one",
+            );
+        }
         Self {
             bounding,
             effective: effective & permitted,
@@ -179,6 +183,14 @@ mod tests {
               one (process.capabilities)"
             ]
         );
+    }
+
+    #[test]
+    fn ambient_without_any_inheritable_is_dropped_in_silence() {
+        let set = json!(["CAP_KILL"]);
+        let (p, w) = plan(json!({"bounding": set, "permitted": set, "effective": set, "ambient": set}), ALL);
+        assert_eq!((p.permitted, p.ambient), (32, 0));
+        assert_eq!(w, [""; 0]);
     }
 
     #[test]

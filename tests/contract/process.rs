@@ -94,6 +94,22 @@ fn ambient_capabilities_reach_another_user() {
     });
 }
 
+/// As buildah 1.28 writes it for every RUN of a build, whose stderr is the user's.
+#[test]
+fn ambient_without_inheritable_capabilities_goes_unmentioned() {
+    contract!(Root).run(|t| {
+        let b = t.bundle();
+        let caps = json!(["CAP_CHOWN"]);
+        b.set(
+            "process/capabilities",
+            json!({ "bounding": caps, "effective": caps, "permitted": caps, "inheritable": [], "ambient": caps }),
+        );
+        b.args(&["/bin/echo", "ok"]);
+        let out = t.run(&b).ok();
+        assert_eq!((out.stdout.as_str(), out.stderr.as_str()), ("ok\n", ""));
+    });
+}
+
 #[test]
 fn another_user_has_no_effective_capabilities() {
     contract!(Root).run(|t| {
