@@ -2,12 +2,11 @@
 
 use crate::contract;
 use crate::harness::of;
-use crate::harness::socket::Receiving;
 use crate::harness::test::{parse_report, wait_file, wait_until};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, socketpair};
 use serde_json::{Value, json};
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
@@ -150,163 +149,6 @@ fn the_hosts_dev_null_keeps_its_owner_and_is_replaced_by_the_containers() {
         let after = std::fs::metadata("/dev/null").unwrap();
         assert_eq!((before.uid(), before.mode()), (after.uid(), after.mode()));
         assert_eq!(of(&r, "fds/0/target"), "/dev/null");
-    });
-}
-
-#[test]
-fn console_socket_gets_the_terminal() {
-    contract!(Root).run(|t| {
-        let b = t.bundle();
-        b.set("process/terminal", json!(true))
-            .set("process/consoleSize", json!({ "height": 30, "width": 90 }));
-        b.args(&["/guest", "file", "/report.json", "stat:/dev/console", "open-rw:/dev/tty"]);
-        let path = t.dir.join("console.sock");
-        let receiving = Receiving::at(&path);
-        t.call_create(&b, &["--console-socket", path.to_str().unwrap()]).ok();
-        let message = receiving.take();
-        assert_eq!((message.rights, message.fds.len()), (1, 1));
-        assert!(!message.data.is_empty() && message.data.len() < 4096);
-        t.start(&b).ok();
-        let r = parse_report(&wait_file(&b.host("/report.json")));
-        assert_eq!(of(&r, "tty/isatty"), &json!([true, true, true]));
-        assert_eq!(of(&r, "tty/size"), &json!([30, 90]));
-        assert_ne!(of(&r, "tty/tty_nr"), 0, "a controlling terminal");
-        assert_eq!(of(&r["probes"], "stat:~1dev~1console/type"), "char");
-        assert_eq!(of(&r["probes"], "open-rw:~1dev~1tty/errno"), 0);
-        assert!(of(&r, "fds/0/target").as_str().unwrap().starts_with("/dev/pts/"));
-        assert_eq!(numbers(&r), [0, 1, 2]);
-    });
-}
-
-#[test]
-fn the_terminal_carries_input_and_output() {
-    contract!(Root).run(|t| {
-        let b = t.bundle();
-        b.set("process/terminal", json!(true)).shell("read x; echo got $x; read y");
-        let path = t.dir.join("console.sock");
-        let receiving = Receiving::at(&path);
-        t.call_create(&b, &["--console-socket", path.to_str().unwrap()]).ok();
-        let mut master = File::from(receiving.take().fds.remove(0));
-        t.start(&b).ok();
-        master.write_all(b"line\n").unwrap();
-        let mut text = Vec::new();
-        let mut buf = [0; 256];
-        while !String::from_utf8_lossy(&text).contains("got line") {
-            let n = master.read(&mut buf).unwrap();
-            text.extend_from_slice(&buf[..n]);
-        }
-        let text = String::from_utf8_lossy(&text);
-        assert!(text.starts_with("line\r\n"), "echo and ONLCR stay on: {text:?}");
-    });
-}
-
-#[test]
-fn the_terminal_belongs_to_the_user() {
-    contract!(Root).run(|t| {
-        let b = t.bundle();
-        b.set("process/terminal", json!(true)).set("process/user", json!({ "uid": 1000, "gid": 1000 }));
-        std::os::unix::fs::chown(b.host("/home/user"), Some(1000), None).unwrap();
-        b.args(&["/guest", "file", "/home/user/r.json", "stat:/dev/pts/0", "open-rw:/proc/self/fd/0"]);
-        let path = t.dir.join("console.sock");
-        let receiving = Receiving::at(&path);
-        t.call_create(&b, &["--console-socket", path.to_str().unwrap()]).ok();
-        let _master = receiving.take();
-        t.start(&b).ok();
-        let r = parse_report(&wait_file(&b.host("/home/user/r.json")));
-        assert_eq!(of(&r["probes"], "stat:~1dev~1pts~10/uid"), 1000);
-        assert_eq!(of(&r["probes"], "open-rw:~1proc~1self~1fd~10/errno"), 0);
-    });
-}
-
-#[test]
-fn a_console_socket_path_beyond_107_bytes_works() {
-    contract!(Root).differs("runc", "1.1.5 cannot").run(|t| {
-        let b = t.bundle();
-        b.set("process/terminal", json!(true));
-        let deep = t.dir.join("d".repeat(100)).join("e".repeat(60));
-        std::fs::create_dir_all(&deep).unwrap();
-        let here = std::env::current_dir().unwrap();
-        std::env::set_current_dir(&deep).unwrap();
-        let receiving = Receiving::at(std::path::Path::new("s"));
-        std::env::set_current_dir(here).unwrap();
-        t.call_create(&b, &["--console-socket", deep.join("s").to_str().unwrap()]).ok();
-        assert_eq!(receiving.take().fds.len(), 1);
-    });
-}
-
-#[test]
-fn console_socket_without_a_terminal_fails() {
-    contract!(Root).differs("crun", "ignores it").run(|t| {
-        let b = t.bundle();
-        let path = t.dir.join("console.sock");
-        let receiving = Receiving::at(&path);
-        t.call_create(&b, &["--console-socket", path.to_str().unwrap()])
-            .run()
-            .exits(1)
-            .fails_naming(&["console", "terminal", "tty"])
-            .one_line();
-        assert!(receiving.is_empty());
-        t.nothing_left(&b.id);
-    });
-}
-
-#[test]
-fn a_detached_terminal_without_a_console_socket_fails() {
-    contract!(Root).run(|t| {
-        let b = t.bundle();
-        b.set("process/terminal", json!(true)).args(&["/bin/true"]);
-        t.create(&b).exits(1).fails_naming(&["console", "terminal", "tty"]).one_line();
-        t.nothing_left(&b.id);
-        t.call_run(&b, &["--detach"]).run().exits(1).fails_naming(&["console", "terminal", "tty"]);
-        t.nothing_left(&b.id);
-    });
-}
-
-#[test]
-fn a_console_socket_that_nobody_listens_on_undoes_create() {
-    contract!(Root).run(|t| {
-        let b = t.bundle();
-        b.set("process/terminal", json!(true));
-        t.call_create(&b, &["--console-socket", "/no/such/socket"]).run().exits(1).fails().one_line();
-        t.nothing_left(&b.id);
-    });
-}
-
-/// `script` gives the foreground run a terminal of its own.
-#[test]
-fn a_foreground_terminal_is_relayed() {
-    contract!(Root, Tool("script")).run(|t| {
-        let b = t.bundle();
-        b.set("process/terminal", json!(true)).shell("test -t 0 && test -t 1 && echo is-a-tty; exit 5");
-        b.write();
-        let rt = crate::harness::runtime::get().path.display().to_string();
-        let line =
-            format!("'{rt}' --root '{}' run --bundle '{}' {}", t.root.display(), b.dir.display(), b.id);
-        let out = std::process::Command::new("timeout")
-            .args(["10", "script", "-qec", &line, "/dev/null"])
-            .stdin(std::process::Stdio::null())
-            .output()
-            .unwrap();
-        let text = String::from_utf8_lossy(&out.stdout);
-        assert!(text.contains("is-a-tty"), "{text}");
-        assert_eq!(out.status.code(), Some(5), "{text}");
-    });
-}
-
-#[test]
-fn a_foreground_terminal_without_one_outside_fails() {
-    contract!(Root).run(|t| {
-        let b = t.bundle();
-        b.set("process/terminal", json!(true)).args(&["/bin/true"]).write();
-        let rt = crate::harness::runtime::get().path.display().to_string();
-        let out = std::process::Command::new("timeout")
-            .args(["10", "setsid", "-w", &rt, "--root", t.root.to_str().unwrap(), "run", "--bundle"])
-            .args([b.dir.to_str().unwrap(), &b.id])
-            .stdin(std::process::Stdio::null())
-            .output()
-            .unwrap();
-        assert_eq!(out.status.code(), Some(1), "{}", String::from_utf8_lossy(&out.stderr));
-        t.nothing_left(&b.id);
     });
 }
 

@@ -8,6 +8,7 @@ pub mod bundle;
 pub mod call;
 pub mod case;
 pub mod config;
+pub mod exec;
 pub mod guest;
 pub mod leftovers;
 pub mod needs;
