@@ -102,10 +102,10 @@ impl Error {
 /// errno in Go's words: engines choose their own exit code by them (contract: `permission denied`,
 /// `no such file or directory`, … in lower case).
 pub fn errno_text(errno: i32) -> String {
-    match nix::errno::Errno::from_raw(errno) {
-        nix::errno::Errno::UnknownErrno => format!("errno {errno}"),
-        known => known.desc().to_lowercase(),
-    }
+    // libc's, which are Go's but for the first letter; nix has others (`out of memory` for ENOMEM).
+    let text = std::io::Error::from_raw_os_error(errno).to_string();
+    let words = text.split(" (os error").next().unwrap_or(&text);
+    words.to_lowercase()
 }
 
 impl fmt::Display for Error {
@@ -223,5 +223,9 @@ mod tests {
     fn errno_words_are_lower_case() {
         assert_eq!(errno_text(libc::ENOENT), "no such file or directory");
         assert_eq!(errno_text(libc::EACCES), "permission denied");
+        assert_eq!(errno_text(libc::ENOMEM), "cannot allocate memory");
+        assert_eq!(errno_text(libc::ELOOP), "too many levels of symbolic links");
+        assert_eq!(errno_text(libc::EAGAIN), "resource temporarily unavailable");
+        assert_eq!(errno_text(4095), "unknown error 4095");
     }
 }
