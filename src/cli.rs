@@ -80,7 +80,8 @@ fn option(
         None => (text, None),
     };
     let mut value = |what: &str| {
-        inline.clone().or_else(|| rest.next()).ok_or_else(|| Error::new(format!("{name} needs {what}")))
+        let value = inline.clone().or_else(|| rest.next()).filter(|value| !value.is_empty());
+        value.ok_or_else(|| Error::new(format!("{name} needs {what}")))
     };
     match name {
         "--version" | "-v" | "-V" => return Ok(Some(Request::Version)),
@@ -184,6 +185,7 @@ mod tests {
             ("--log-format xml list", "unknown log-format \"xml\""),
             ("--frob list", "unknown option --frob"),
             ("--root", "--root needs a directory"),
+            ("--root= list", "--root needs a directory"),
             ("--rootless maybe", "not true, false or auto"),
         ] {
             assert!(parsed(line).1.unwrap_err().to_string().contains(words), "{line}");

@@ -113,7 +113,7 @@ fn dispatch(context: &Context, request: Request) -> Outcome {
         "spec" => with(&name, args, |args| spec::run(context, &args)),
         "features" => with(&name, args, |args| features::run(context, &args)),
         "explain" => with(&name, args, |args| explain::run(context, &args)),
-        "help" => print(HELP),
+        "help" => help(context, args),
         "version" => print(&version()),
         other => {
             let known = ["checkpoint", "restore"];
@@ -127,6 +127,14 @@ fn dispatch(context: &Context, request: Request) -> Outcome {
     }
 }
 
+/// `help`, `help COMMAND`.
+fn help(context: &Context, args: Vec<OsString>) -> Outcome {
+    match args.into_iter().next().map(|name| name.to_string_lossy().into_owned()) {
+        Some(name) if name != "help" => dispatch(context, Request::Command(name, vec!["--help".into()])),
+        _ => print(HELP),
+    }
+}
+
 /// Parses the command's own arguments with its own small parser and runs it.
 fn with<A: Parser>(name: &str, args: Vec<OsString>, run: impl FnOnce(A) -> Outcome) -> Outcome {
     let argv = std::iter::once(OsString::from(format!("orlop {name}"))).chain(args);
@@ -137,9 +145,10 @@ fn with<A: Parser>(name: &str, args: Vec<OsString>, run: impl FnOnce(A) -> Outco
     }
 }
 
-/// clap's text on one line, without its own prefix and the usage block.
+/// clap's text on one line, without its own prefix, tips and usage block: the hint leads to the help.
 fn usage(name: &str, text: &str) -> Error {
-    let text = text.split("\n\nUsage").next().unwrap_or(text);
+    let end = ["\n\nUsage", "\n\n  tip:", "\n\nFor more"].iter().filter_map(|mark| text.find(mark)).min();
+    let text = text.get(..end.unwrap_or(text.len())).unwrap_or(text);
     let text = one_line(text.trim_start_matches("error: "));
     Error::new(text).doing(name.to_owned()).hint(format!("orlop {name} --help"))
 }
@@ -285,5 +294,10 @@ mod tests {
         let text = "error: required arguments were not provided:\n  <ID>\n\nUsage: orlop start <ID>\n";
         let shown = usage("start", text).to_string();
         assert_eq!(shown, "start: required arguments were not provided: <ID>; hint: orlop start --help");
+        let text = "error: unexpected argument '--x' found\n\n  tip: to pass\n\nUsage: orlop start <ID>\n";
+        assert_eq!(
+            usage("start", text).to_string(),
+            "start: unexpected argument '--x' found; hint: orlop start --help"
+        );
     }
 }
