@@ -2,9 +2,10 @@
 
 use super::state::Document;
 use super::{Context, Outcome, print};
-use crate::container::status;
-use crate::error::{Error, Kind};
-use crate::state::Record;
+use crate::container::status::{self, Status};
+use crate::error::{Error, Kind, Result};
+use crate::spec::names::check_container_id;
+use crate::state::{Record, Root};
 use clap::{Parser, ValueEnum};
 use std::collections::HashMap;
 
@@ -37,30 +38,35 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
             None => print(&table(&[])),
         };
     };
-    let ids = root.ids()?;
-    if args.quiet {
-        return print(&ids.iter().map(|id| format!("{id}\n")).collect::<String>());
-    }
-    let mut records = Vec::with_capacity(ids.len());
-    for id in &ids {
-        match root.entry(id).and_then(|entry| Ok((status::record(&entry)?, entry))) {
-            Ok((record, entry)) => records.push((entry, record)),
+    let mut found = Vec::new();
+    for id in root.ids()?.iter().filter(|id| check_container_id(id).is_ok()) {
+        match look(&root, id, args.quiet) {
+            Ok(look) => found.push(look),
             // It was being made or deleted while we looked.
             Err(e) if e.kind() == Kind::NoContainer => {}
             Err(e) => context.log.error(&format!("load container {id}: {e}")),
         }
     }
-    let mut owners = Owners::default();
-    let mut documents = Vec::with_capacity(records.len());
-    for (entry, record) in &records {
-        let mut document = Document::new(entry, record)?;
-        document.owner = owners.name(record);
-        documents.push(document);
+    if args.quiet {
+        return print(&found.iter().map(|(record, _)| format!("{}\n", record.id)).collect::<String>());
     }
+    let mut owners = Owners::default();
+    let documents: Vec<_> = found
+        .iter()
+        .map(|(record, status)| Document { owner: owners.name(record), ..Document::new(record, *status) })
+        .collect();
     match args.format {
         Format::Json => print(&format!("{}\n", serde_json::to_string(&documents)?)),
         Format::Table => print(&table(&documents)),
     }
+}
+
+/// One container; `quiet`: nobody wants to know its status, only that there is one.
+fn look(root: &Root, id: &str, quiet: bool) -> Result<(Record, Status)> {
+    let entry = root.entry(id)?;
+    let record = status::record(&entry)?;
+    let status = if quiet { Status::Creating } else { status::status(&entry, Some(&record))? };
+    Ok((record, status))
 }
 
 /// Go's text/tabwriter with a minimum width of 12 and three spaces between columns.

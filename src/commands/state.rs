@@ -3,8 +3,7 @@
 use super::{Context, Outcome, print};
 use crate::container::hooks::OCI_VERSION;
 use crate::container::status::{Status, status};
-use crate::error::Result;
-use crate::state::{Entry, Record};
+use crate::state::Record;
 use clap::Parser;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -36,13 +35,13 @@ pub struct Document<'a> {
 }
 
 impl<'a> Document<'a> {
-    pub fn new(entry: &Entry, record: &'a Record) -> Result<Self> {
-        let status = status(entry, Some(record))?;
+    /// Without its owner.
+    pub fn new(record: &'a Record, status: Status) -> Self {
         let pid = match status {
             Status::Stopped => 0,
             _ => record.init.as_ref().map_or(0, |init| init.pid),
         };
-        Ok(Self {
+        Self {
             oci_version: OCI_VERSION,
             id: &record.id,
             pid,
@@ -52,13 +51,13 @@ impl<'a> Document<'a> {
             created: &record.created,
             annotations: &record.annotations,
             owner: String::new(),
-        })
+        }
     }
 }
 
 pub fn run(context: &Context, args: &Args) -> Outcome {
     let (_, entry, record) = context.container(&args.id)?;
-    let mut document = Document::new(&entry, &record)?;
-    document.owner = super::list::owner(&record);
+    let status = status(&entry, Some(&record))?;
+    let document = Document { owner: super::list::owner(&record), ..Document::new(&record, status) };
     print(&format!("{}\n", serde_json::to_string_pretty(&document)?))
 }

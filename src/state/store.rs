@@ -158,6 +158,16 @@ fn no_container() -> Error {
     Error::new("container does not exist").of_kind(Kind::NoContainer)
 }
 
+/// The one field that records of all versions have.
+#[derive(serde::Deserialize)]
+struct Versioned {
+    v: u32,
+}
+
+fn other_version(v: u32) -> String {
+    format!("record version {v} (this orlop reads {VERSION})")
+}
+
 fn remove_contents(dir: &OwnedFd) -> Result<()> {
     for entry in rustix::fs::Dir::read_from(dir).call("getdents")? {
         let entry = entry.call("getdents")?;
@@ -241,15 +251,22 @@ impl Entry {
 
     /// None while `create` has not yet got to writing it.
     pub fn load(&self) -> Result<Option<Record>> {
-        let Some(bytes) = self.read(STATE)? else { return Ok(None) };
-        let record: Record = serde_json::from_slice(&bytes)
-            .map_err(|e| Error::new(format!("{}: {e}", self.path.join(STATE).display())))
-            .doing("read the record")?;
-        if record.v != VERSION {
-            let text = format!("record version {} (this orlop reads {VERSION})", record.v);
-            return Err(Error::new(text).at(self.path.join(STATE).display().to_string()));
+        let Some(bytes) = self.read(STATE).doing("read the record")? else { return Ok(None) };
+        let broken = |problem: String| {
+            let path = self.path.display();
+            Error::new(format!("{path}/{STATE}: {problem}"))
+                .doing("read the record")
+                .hint(format!("remove its processes and cgroup by hand, then {path}"))
+        };
+        match serde_json::from_slice::<Record>(&bytes) {
+            Ok(record) if record.v == VERSION => Ok(Some(record)),
+            Ok(record) => Err(broken(other_version(record.v))),
+            // Another version may well have other fields.
+            Err(e) => Err(broken(match serde_json::from_slice(&bytes) {
+                Ok(Versioned { v }) if v != VERSION => other_version(v),
+                _ => e.to_string(),
+            })),
         }
-        Ok(Some(record))
     }
 
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
@@ -268,22 +285,19 @@ impl Entry {
     }
 
     fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        // O_NONBLOCK: a FIFO of that name must not hang whoever looks through the state root.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let place = || self.path.join(name).display().to_string();
         let file = match rustix::fs::openat(&self.dir, name, flags, Mode::empty()) {
             Ok(file) => file,
             Err(Errno::NOENT) => return Ok(None),
-            Err(e) => {
-                return Err(Error::sys("open", e.raw_os_error()).at(self
-                    .path
-                    .join(name)
-                    .display()
-                    .to_string()));
-            }
+            Err(e) => return Err(Error::sys("open", e.raw_os_error()).at(place())),
         };
         let mut bytes = vec![0; 8192];
         let mut length = 0;
         loop {
-            match rustix::io::read(&file, bytes.get_mut(length..).unwrap_or_default()).call("read")? {
+            let rest = bytes.get_mut(length..).unwrap_or_default();
+            match rustix::io::read(&file, rest).call("read").at_with(place)? {
                 0 => break,
                 got => length += got,
             }
@@ -361,6 +375,24 @@ mod tests {
         assert_eq!(root.entry("a").unwrap_err().kind(), Kind::NoContainer);
         assert!(root.ids().unwrap().is_empty());
         assert!(std::fs::read_dir(dir.path().join("deep/root")).unwrap().next().is_none());
+    }
+
+    #[test]
+    fn a_broken_record_says_what_is_wrong_and_hangs_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let entry = Root::create(dir.path()).unwrap().claim("a").unwrap();
+        for (bytes, words) in [
+            (&b"{"[..], "EOF"),
+            (br#"{"v":9,"id":7}"#, "record version 9 (this orlop reads 1)"),
+            (br#"{"v":1}"#, "missing field"),
+        ] {
+            entry.write(STATE, bytes).unwrap();
+            let text = entry.load().unwrap_err().to_string();
+            assert!(text.contains(words) && text.contains("/a/state.json"), "{text}");
+        }
+        std::fs::remove_file(entry.path.join(STATE)).unwrap();
+        rustix::fs::mknodat(&entry.dir, STATE, FileType::Fifo, Mode::RUSR, 0).unwrap();
+        assert!(entry.load().is_err());
     }
 
     #[test]

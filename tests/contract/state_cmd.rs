@@ -145,25 +145,42 @@ fn list_of_a_missing_root_given_by_name_fails() {
     );
 }
 
-/// A broken entry is reported and the others are listed all the same.
+/// Broken entries are reported and the others are listed all the same; what is no container is passed over.
 #[test]
-fn list_goes_on_after_a_broken_entry() {
-    contract!(Root).differs("crun", "fails for the whole list").run(|t| {
-        let b = t.created();
-        let broken = t.root.join("broken");
-        std::fs::create_dir(&broken).unwrap();
-        let source = t.root.join(&b.id);
-        for entry in std::fs::read_dir(source).unwrap().flatten() {
-            if entry.file_type().unwrap().is_file() {
-                std::fs::write(broken.join(entry.file_name()), "{ not json").unwrap();
+fn list_goes_on_after_broken_entries() {
+    contract!(Root)
+        .differs("crun", "fails for the whole list")
+        .differs("runc", "waits at a FIFO, reports what is no container")
+        .run(|t| {
+            let b = t.created();
+            let dir = |name: &str| {
+                let path = t.root.join(name);
+                std::fs::create_dir(&path).unwrap();
+                path.join("state.json")
+            };
+            for (name, bytes) in [("broken", "{ not json"), ("empty", ""), ("later", r#"{"v":77,"id":[]}"#)] {
+                std::fs::write(dir(name), bytes).unwrap();
             }
-        }
-        let out = t.rt(&["list", "--format", "json"]).ok();
-        let rows: Vec<Value> = serde_json::from_str(&out.stdout).unwrap();
-        assert!(rows.iter().any(|r| r["id"] == b.id), "{}", out.stdout);
-        assert!(out.stderr.contains("broken"), "{}", out.stderr);
-        std::fs::remove_dir_all(&broken).unwrap();
-    });
+            std::fs::create_dir(dir("directory")).unwrap();
+            nix::unistd::mkfifo(&dir("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+            let foreign = [dir("half-made"), dir(".hidden"), dir("no id\n"), t.root.join("file")];
+            std::fs::write(&foreign[3], "").unwrap();
+            std::os::unix::fs::symlink("/etc", t.root.join("link")).unwrap();
+            for options in [&["list", "--format", "json"][..], &["list"], &["list", "-q"]] {
+                let out = t.rt(options).ok();
+                let rows = out.stdout.lines().filter(|l| l.contains(&b.id)).count();
+                assert_eq!(rows, 1, "{}", out.stdout);
+                let names = ["broken", "empty", "later", "directory", "fifo"];
+                assert!(!names.iter().any(|name| out.stdout.contains(name)), "{}", out.stdout);
+                assert!(names.iter().all(|name| out.stderr.contains(name)), "{}", out.stderr);
+                assert_eq!(out.stderr.lines().count(), names.len(), "{}", out.stderr);
+            }
+            for name in ["broken", "empty", "later", "directory", "fifo"] {
+                t.rt(&["state", name]).exits(1).fails().one_line();
+                t.rt(&["delete", "--force", name]).exits(1).fails().one_line();
+                std::fs::remove_dir_all(t.root.join(name)).unwrap();
+            }
+        });
 }
 
 #[test]
