@@ -3,12 +3,13 @@
 use super::{Context, Outcome, absolute, write_pid_file};
 use crate::container::create::{self, Created, Request};
 use crate::container::delete;
-use crate::error::{Error, Result};
+use crate::error::{Call, Doing, Error, Result};
 use crate::plan::{self, CreatePlan, Options};
 use crate::spec::{self, Bundle};
 use crate::state::Root;
 use anyhow::Context as _;
 use clap::Parser;
+use rustix::fs::Mode;
 use std::path::{Path, PathBuf};
 
 /// Options that `create` and `run` share.
@@ -67,6 +68,8 @@ pub struct Prepared {
     pub bundle: Bundle,
     pub plan: CreatePlan,
     root: PathBuf,
+    /// It is the default of a user, below XDG_RUNTIME_DIR.
+    users_root: bool,
     pid_file: Option<PathBuf>,
     console_socket: Option<PathBuf>,
 }
@@ -87,7 +90,8 @@ impl Prepared {
         if let Some(process) = &plan.process {
             crate::process::stdio::check_preserved(process.fds, context.inherited_fds)?;
         }
-        Ok(Self { bundle, plan, root, pid_file, console_socket })
+        let users_root = context.global.root.is_none() && root != Path::new(super::DEFAULT_ROOT);
+        Ok(Self { bundle, plan, root, users_root, pid_file, console_socket })
     }
 
     pub fn check_terminal(&self, shared: &Shared, detached: bool) -> Result<()> {
@@ -98,6 +102,12 @@ impl Prepared {
     /// Creates the container and writes its pid file; what fails after the creation undoes it.
     pub fn create(&self, shared: &Shared) -> Result<(Root, Created)> {
         let root = Root::create(&self.root)?;
+        if self.users_root {
+            // XDG base directories: what lies there for days is swept unless it is sticky.
+            rustix::fs::chmod(&self.root, Mode::RWXU | Mode::SVTX)
+                .call("chmod")
+                .at_with(|| self.root.display().to_string())?;
+        }
         let request = Request {
             plan: &self.plan,
             config: &self.bundle.raw,
