@@ -57,6 +57,14 @@ impl Error {
         self
     }
 
+    /// Calls what came by a flag by its name, not by that of the config field which it stands for.
+    pub fn with_flag(mut self, field: &str, flag: &str) -> Self {
+        for text in self.place.iter_mut().chain([&mut self.what]).filter(|text| text.contains(field)) {
+            *text = text.replace(field, flag).into();
+        }
+        self
+    }
+
     pub fn kind(&self) -> Kind {
         self.kind
     }

@@ -9,7 +9,7 @@ use crate::error::{Doing, Error, Result};
 use crate::plan::exec::{ExecPlan, Flags, Wanted};
 use crate::process::foreground;
 use crate::spec::{self, Bundle};
-use crate::state::{Record, store};
+use crate::state::{Entry, Record, store};
 use anyhow::Context as _;
 use clap::Parser;
 use rustix::process::Pid;
@@ -90,7 +90,7 @@ fn execute(context: &Context, args: &Args) -> Outcome {
         guard::change_image(context.inherited_fds)?;
     }
     let paths = Paths::new(args)?;
-    let plan = plan(args, command, &config, &record)?;
+    let plan = plan(args, command, &config, &record).map_err(|e| in_words(args, e))?;
     crate::process::stdio::check_preserved(plan.process.fds, context.inherited_fds)?;
     check_console_socket(plan.process.terminal, args.detach, args.console_socket.is_some())?;
     // Before anything is made: without a terminal there is nothing to relay to.
@@ -103,14 +103,31 @@ fn execute(context: &Context, args: &Args) -> Outcome {
         console_socket: paths.console_socket.as_deref(),
         ignore_paused: args.ignore_paused,
     };
-    let joined = exec::join(&entry, &record, &request)?;
-    match args.detach {
-        true => {
+    let outcome = match args.detach {
+        true => exec::join(&entry, &record, &request).and_then(|joined| {
             started(context, &plan, &paths, joined)?;
             Ok(0)
-        }
-        false => wait(context, &plan, &paths, joined, terminal),
-    }
+        }),
+        false => foreground(context, &paths, (&entry, &record, &request), terminal),
+    };
+    Ok(outcome.map_err(|e| in_words(args, e))?)
+}
+
+/// What came by a flag is called by its name.
+fn in_words(args: &Args, error: Error) -> Error {
+    [
+        (args.cwd.is_some(), "process.cwd", "--cwd"),
+        (args.user.is_some(), "process.user.uid", "--user"),
+        (args.user.is_some(), "process.user.gid", "--user"),
+        (!args.additional_gids.is_empty(), "process.user.additionalGids", "--additional-gids"),
+        (!args.cap.is_empty(), "process.capabilities.bounding", "--cap"),
+        (args.apparmor.is_some(), "process.apparmorProfile", "--apparmor"),
+        (args.process_label.is_some(), "process.selinuxLabel", "--process-label"),
+        (args.tty, "process.terminal", "--tty"),
+    ]
+    .into_iter()
+    .filter(|(given, ..)| *given && args.process.is_none())
+    .fold(error, |error, (_, field, flag)| error.with_flag(field, flag))
 }
 
 /// The caller's paths are meant from where it stands.
@@ -164,34 +181,40 @@ fn process_file(path: &Path) -> Result<spec::Part<oci_spec::runtime::Process>> {
     spec::parse_process(&path.display().to_string(), &raw)
 }
 
-/// Releases the process and tells callers of it; what fails after that ends it.
+/// Tells callers of the process and lets it run its program; a caller that cannot be told is a failure, and then
+/// nothing has run.
 fn started(context: &Context, plan: &ExecPlan, paths: &Paths, joined: Joined) -> Result<Executed> {
-    let executed = joined.release()?;
-    if let Err(e) = announce(&executed, paths) {
-        executed.end();
-        return Err(e);
+    let executed = match announce(&joined, paths) {
+        Ok(()) => joined.release(),
+        Err(e) => return Err(joined.abandon(e)),
+    };
+    if let (Err(_), Some(path)) = (&executed, &paths.pid_file) {
+        // The number of a process that is gone; the failure itself is what is told.
+        let _ = std::fs::remove_file(path);
     }
+    let executed = executed?;
     context.warn_all(&plan.warnings);
     context.warn_all(&executed.warnings);
     Ok(executed)
 }
 
-fn announce(executed: &Executed, paths: &Paths) -> Result<()> {
+fn announce(joined: &Joined, paths: &Paths) -> Result<()> {
     if let Some(path) = &paths.pid_file {
-        write_pid_file(path, executed.process.pid)?;
+        write_pid_file(path, joined.process()?.pid)?;
     }
-    paths.pidfd_socket.as_deref().map_or(Ok(()), |path| executed.send_pidfd(path))
+    paths.pidfd_socket.as_deref().map_or(Ok(()), |path| joined.send_pidfd(path))
 }
 
-/// In the foreground. Signals are held back only now: until here one that ends us ends the process too.
-fn wait(
+/// Signals are held back from before the join, which may have to wait for a paused container: they are the
+/// program's.
+fn foreground(
     context: &Context,
-    plan: &ExecPlan,
     paths: &Paths,
-    mut joined: Joined,
+    (entry, record, request): (&Entry, &Record, &Request),
     terminal: Option<OwnedFd>,
-) -> Outcome {
+) -> Result<i32> {
     let signals = foreground::begin()?;
+    let mut joined = exec::join(entry, record, request)?;
     let relay = match terminal {
         Some(terminal) => {
             let master = joined.console.take().ok_or_else(|| Error::new("the process has no terminal"))?;
@@ -199,10 +222,10 @@ fn wait(
         }
         None => None,
     };
-    let Executed { process, .. } = started(context, plan, paths, joined)?;
+    let Executed { process, .. } = started(context, request.plan, paths, joined)?;
     let pid = Pid::from_raw(process.pid).ok_or_else(|| Error::new("no process"))?;
     let mut warnings = Vec::new();
     let code = foreground::wait(&signals, process.pidfd.as_fd(), pid, relay, None, &mut warnings);
     context.warn_all(&warnings);
-    Ok(code?)
+    code
 }

@@ -61,18 +61,6 @@ pub struct Executed {
     pub warnings: Vec<String>,
 }
 
-impl Executed {
-    /// When nobody is to know of it any more.
-    pub fn end(&self) {
-        kill_and_reap(&self.process);
-    }
-
-    /// `--pidfd-socket`.
-    pub fn send_pidfd(&self, path: &Path) -> Result<()> {
-        send_pidfd(&self.process, b"setns", path)
-    }
-}
-
 /// Brings a process into the container.
 pub fn join<'a>(entry: &'a Entry, record: &'a Record, request: &Request<'a>) -> Result<Joined<'a>> {
     let plan = request.plan;
@@ -267,6 +255,17 @@ impl Joined<'_> {
         Ok(())
     }
 
+    /// `--pidfd-socket`.
+    pub fn send_pidfd(&self, path: &Path) -> Result<()> {
+        send_pidfd(self.process()?, b"setns", path)
+    }
+
+    /// Ends it before it has run anything, because of `error`.
+    pub fn abandon(mut self, error: Error) -> Error {
+        self.end();
+        error
+    }
+
     /// Limits, identity, filter, program.
     pub fn release(mut self) -> Result<Executed> {
         match self.finish() {
@@ -301,7 +300,7 @@ impl Joined<'_> {
         self.process.take().ok_or_else(|| Error::new("no process"))
     }
 
-    fn process(&self) -> Result<&Child> {
+    pub fn process(&self) -> Result<&Child> {
         self.process.as_ref().ok_or_else(|| Error::new("no process"))
     }
 
@@ -323,10 +322,14 @@ impl Joined<'_> {
         }
     }
 
-    fn undo(&mut self, error: Error) -> Error {
+    fn end(&mut self) {
         for child in self.process.take().into_iter().chain(self.joiner.take()) {
             kill_and_reap(&child);
         }
+    }
+
+    fn undo(&mut self, error: Error) -> Error {
+        self.end();
         error.doing("unable to start container process")
     }
 }

@@ -178,7 +178,8 @@ pub fn failure(op: u32, errno: i32, detail: i32, process: Option<&ProcessPlan>) 
         Some(Op::NoNewPrivs) => sys("prctl", "set no_new_privs", "process.noNewPrivileges"),
         Some(Op::Cwd) => {
             let cwd = process.map(|p| p.cwd.as_str()).unwrap_or_default();
-            Error::sys("chdir", errno).at("process.cwd").doing(format!("enter the working directory {cwd}"))
+            let phrase = format!("enter the working directory {cwd}");
+            Error::sys("chdir", errno).at("process.cwd").doing(phrase.trim_end().to_owned())
         }
         Some(Op::Gate) => Error::sys("read", errno).at("linux.seccomp").doing("wait at the start gate").hint(
             "the profile forbids a system call that entering the container needs (read, close, execve)",

@@ -230,6 +230,11 @@ fn typed(own: &Process, flags: &Flags) -> Result<Process> {
     if let Some(cwd) = &flags.cwd {
         process.set_cwd(cwd.into());
     }
+    if let Some(text) =
+        flags.env.iter().find(|text| text.split_once('=').is_none_or(|(name, _)| name.is_empty()))
+    {
+        return Err(Error::new(format!("--env {text:?}: not of the form NAME=VALUE")));
+    }
     let mut env = own.env().clone().unwrap_or_default();
     env.extend(flags.env.iter().cloned());
     process.set_env(Some(env));

@@ -86,7 +86,10 @@ pub fn load(dir: &Path, config: Option<&Path>) -> Result<Bundle> {
 
 /// The bytes of a part of a configuration, as long as it may be.
 pub fn read_file(path: &Path) -> Result<Vec<u8>> {
-    read_bounded(path)
+    up_to_limit(
+        File::open(path).call("open").at_with(|| path.display().to_string())?,
+        &path.display().to_string(),
+    )
 }
 
 /// The same from standard input.

@@ -2,9 +2,9 @@
 
 use crate::contract;
 use crate::harness::exec::{end, words};
+use crate::harness::leftovers;
 use crate::harness::socket::Receiving;
 use crate::harness::test::{parse_report, wait_until};
-use crate::harness::leftovers;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::fs::File;
@@ -190,6 +190,50 @@ fn many_at_once() {
             (0..8).map(|n| t.call(&words(&b, &[], &["/guest", "exit", &n.to_string()])).spawn()).collect();
         for (n, run) in (0..).zip(runs) {
             run.wait().exits(n);
+        }
+    });
+}
+
+/// Who reads the file, or takes the pidfd, must know of every process that runs.
+#[test]
+fn without_its_pid_file_nothing_runs() {
+    contract!(Root).differs("runc", "lets the program begin").differs("crun", "lets the program run").run(
+        |t| {
+            let b = t.running();
+            let command = ["/bin/sh", "-c", "echo ran >/ran; sleep 2"];
+            for option in ["--pid-file=/no/such/dir/pid", "--pidfd-socket=/no/such/socket"] {
+                let out = t.rt(&words(&b, &["-d", option], &command)).exits(255);
+                out.fails_with("no such file or directory").one_line();
+                std::thread::sleep(Duration::from_millis(200));
+                assert!(!b.host("/ran").exists(), "{option}");
+            }
+            let file = t.fresh("pid");
+            let option = format!("--pid-file={}", file.display());
+            t.rt(&words(&b, &[&option], &["/no/such/program"])).exits(255);
+            assert!(!file.exists(), "the number of a process that never was");
+            assert_eq!(leftovers::children(), [t.pid(&b.id)]);
+        },
+    );
+}
+
+#[test]
+fn what_came_by_a_flag_is_called_by_its_name() {
+    contract!(Root).ours_only("the peers name the config's field or none").run(|t| {
+        let b = t.running();
+        for (options, words_of_it) in [
+            (&["--cwd", "tmp"][..], "--cwd: \"tmp\" is not an absolute path"),
+            (
+                &["--cwd", "/no/such"],
+                "enter the working directory /no/such: no such file or directory (--cwd",
+            ),
+            (&["-e", "NAME"], "--env \"NAME\": not of the form NAME=VALUE"),
+            (&["-u", "root"], "--user \"root\""),
+            (&["-g", "x"], "--additional-gids \"x\""),
+            (&["--process-label", "a:b"], "--process-label: "),
+        ] {
+            let out = t.rt(&words(&b, options, &["/bin/true"])).exits(255).one_line();
+            assert!(!out.stderr.contains("process."), "{}", out.stderr);
+            out.fails_with(words_of_it);
         }
     });
 }

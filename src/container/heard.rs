@@ -1,0 +1,99 @@
+//! What the runtime hears from a child on its channel, for `create` and `exec` alike: the message that is waited for,
+//! and those that may come at any time. Runs in the runtime.
+
+use super::last;
+use super::message::{Channel, Kind, Message};
+use crate::error::{Doing, Error, Result};
+use crate::plan::process::ProcessPlan;
+use std::os::fd::OwnedFd;
+
+/// A child's words so far.
+#[derive(Debug)]
+pub struct Heard<'p> {
+    /// What the child is in the runtime's sentences: "init", "the process".
+    who: &'static str,
+    /// For the words of its failures.
+    process: Option<&'p ProcessPlan>,
+    pub warnings: Vec<String>,
+}
+
+impl<'p> Heard<'p> {
+    pub fn new(who: &'static str, process: Option<&'p ProcessPlan>) -> Self {
+        Self { who, process, warnings: Vec::new() }
+    }
+
+    /// Says `kind` to the child; false when there is nobody any more. It may have died since its last word (cgroup
+    /// v2 kills at once who is above a new memory limit): what it said before tells more than the broken pipe.
+    pub fn tell(&mut self, channel: &Channel, kind: Kind) -> Result<bool> {
+        match channel.tell(kind) {
+            Err(e) if [libc::EPIPE, libc::ECONNRESET].contains(&e.errno()) => {
+                while let Some((message, _)) = self.next(channel)? {
+                    self.other(message)?;
+                }
+                Ok(false)
+            }
+            done => done.map(|()| true).doing(format!("tell {} {kind:?}", self.who)),
+        }
+    }
+
+    /// The next message, whatever it is; None at end-of-file.
+    pub fn next(&self, channel: &Channel) -> Result<Option<(Message, Vec<OwnedFd>)>> {
+        channel.receive().doing(format!("hear from {}", self.who))
+    }
+
+    /// The next message of `kind`; None at end-of-file.
+    pub fn await_kind(
+        &mut self,
+        channel: &Channel,
+        kind: Kind,
+    ) -> Result<Option<(Message, Vec<OwnedFd>)>> {
+        while let Some((message, fds)) = self.next(channel)? {
+            if message.kind == kind {
+                return Ok(Some((message, fds)));
+            }
+            self.other(message)?;
+        }
+        Ok(None)
+    }
+
+    /// What may come at any time: warnings are collected, failures become the error.
+    pub fn other(&mut self, message: Message) -> Result<()> {
+        match message.kind {
+            Kind::Warning => self.warnings.push(message.text),
+            Kind::Ambient => self.warnings.push(format!(
+                "process.capabilities.ambient: the kernel refuses {}",
+                crate::plan::capabilities::names(1 << (message.number & 63)).join(" ")
+            )),
+            Kind::Failed if message.text.is_empty() => {
+                return Err(last::failure(message.op, message.errno, message.number, self.process));
+            }
+            // The sentence is whole: it was made where it happened.
+            Kind::Failed => return Err(Error::new(message.text)),
+            other => return Err(Error::new(format!("{} said {other:?} out of turn", self.who))),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::socket::seqpacket_pair;
+
+    #[test]
+    fn the_last_words_of_the_dead_are_the_error() {
+        let (ours, theirs) = seqpacket_pair().unwrap();
+        let (ours, theirs) = (Channel(ours), Channel(theirs));
+        let mut heard = Heard::new("init", None);
+        assert!(heard.tell(&ours, Kind::Proceed).unwrap());
+        theirs.send(&Message { text: "odd".into(), ..Message::new(Kind::Warning) }, &[]).unwrap();
+        theirs.tell(Kind::Ready).unwrap();
+        assert!(heard.await_kind(&ours, Kind::Ready).unwrap().is_some());
+        assert_eq!(heard.warnings, ["odd"]);
+        theirs.send(&Message { text: "no such thing".into(), ..Message::new(Kind::Failed) }, &[]).unwrap();
+        drop(theirs);
+        assert_eq!(heard.tell(&ours, Kind::Release).unwrap_err().to_string(), "no such thing");
+        assert!(!heard.tell(&ours, Kind::Release).unwrap());
+        assert!(heard.await_kind(&ours, Kind::Ready).unwrap().is_none());
+    }
+}
