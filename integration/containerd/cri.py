@@ -66,6 +66,7 @@ def sandbox(_client, pods):
     check("cri RemovePodSandbox: its containers are gone too", first.id not in listed and second.id not in listed)
     pod.client.call("RemovePodSandbox", pod_sandbox_id=pod.id)
     check("cri RemovePodSandbox: twice is no error", True)
+    pod.remove_cgroup()
 
 
 def sysctls(_client, pods):
@@ -128,7 +129,7 @@ def life(client, pods):
 
 def logs(client, pods):
     pod = pods("logs").run()
-    container = pod.start("sh", "-c", "echo out; echo err >&2; printf unfinished; sleep 1000")
+    container = pod.start("sh", "-c", "echo out; echo err >&2; sleep 1000")
     within(5, lambda: container.log("stderr"))
     with open(container.log_path(), encoding="utf-8") as file:
         first = file.readline().split(" ")
@@ -138,9 +139,8 @@ def logs(client, pods):
     os.rename(container.log_path(), container.log_path() + ".1")
     client.call("ReopenContainerLog", container_id=container.id)
     check("cri ReopenContainerLog: a new file is there", os.path.exists(container.log_path()))
-    container.stop()
-    within(5, lambda: "unfinished" in container.log("stdout"))
-    same("cri log: a line without an end is kept", "unfinished", container.log("stdout"))
+    same("cri log: a line without an end is kept", "unfinished", pod.says("printf", "unfinished"))
+    same("cri log: a long line is kept whole", 50000, len(pod.says("sh", "-c", "head -c 50000 /dev/zero | tr '\\0' x")))
     terminal = pod.start("sh", "-c", "tty; test -t 1 && echo yes", tty=True)
     terminal.wait()
     text = terminal.log("stdout").replace("\r", "")
@@ -158,7 +158,7 @@ def exec_sync(client, pods):
     answer = container.execute("head", "-c", "1000000", "/dev/zero")
     same("cri ExecSync: a megabyte of output", 1000000, len(answer.stdout))
     error = client.fails("ExecSync", container_id=container.id, cmd=["/no/such"], timeout=10)
-    check("cri ExecSync: a missing program is named", "/no/such" in error and "no such file or directory" in error, error)
+    check("cri ExecSync: a missing program is named", "/no/such" in error and "no such file or directory" in error.lower(), error)
     begun = time.monotonic()
     error = client.fails("ExecSync", container_id=container.id, cmd=["sleep", "4444"], timeout=1)
     check("cri ExecSync: the timeout is an error", "timeout" in error and time.monotonic() - begun < 10, error)
@@ -167,10 +167,10 @@ def exec_sync(client, pods):
     shim = int(subprocess.run(["pgrep", "-f", f"containerd-shim-runc-v2 .*-id {pod.id}"], capture_output=True, check=True).stdout.split()[0])
 
     def used():
-        return len(os.listdir(f"/proc/{shim}/fd")), container.out("sh", "-c", "ls -d /proc/[0-9]* | wc -l")
+        return len(os.listdir(f"/proc/{shim}/fd")), container.out("sh", "-c", "echo /proc/[0-9]*").count("/proc/")
 
     container.execute("true")
-    within(5, lambda: used()[1] == "4\n")  # sleep, sh, ls, wc
+    within(5, lambda: used()[1] == 2)  # the program and this shell
     before = used()
     codes = {container.execute("test", "-d", "/proc").exit_code for _ in range(20)}
     same("cri ExecSync: twenty probes in a row succeed", {0}, codes)
@@ -245,14 +245,14 @@ def failures(client, pods):
         """What kubelet shows: the error of StartContainer, and in the status StartError with the same words."""
         container = pod.create(*command, **more)
         error = client.fails("StartContainer", container_id=container.id)
-        check(f"cri StartContainer: {name}: the error's text", text in error, error)
+        check(f"cri StartContainer: {name}: the error's text", text in error.lower(), error)
         status = container.status()
         same(f"cri ContainerStatus: {name}: exit code and reason", (2, code, "StartError"), (status.state, status.exit_code, status.reason))
-        check(f"cri ContainerStatus: {name}: the message", text in status.message, status.message)
+        check(f"cri ContainerStatus: {name}: the message", text in status.message.lower(), status.message)
         container.remove()
 
     failing("a missing program", "no such file or directory", "/no/such")
-    failing("a program that is not in PATH", "executable file not found in $PATH", "no-such")
+    failing("a program that is not in PATH", "not found in $path", "no-such")
     failing("a file that is not executable", "permission denied", "/etc/text")
     failing("a directory as program", "permission denied", "/etc")
     failing("a script without its interpreter", "no such file or directory", "/bin/orphan")

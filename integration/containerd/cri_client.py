@@ -1,5 +1,6 @@
 """A client of containerd's CRI service, and the TAP lines of its cases; cri.sh counts them."""
 
+import contextlib
 import glob
 import json
 import os
@@ -137,10 +138,14 @@ class Pod:
     def gone(self):
         self.client.call("StopPodSandbox", pod_sandbox_id=self.id)
         self.client.call("RemovePodSandbox", pod_sandbox_id=self.id)
-        # The pod's own cgroup is kubelet's to make and to remove: so here ours.
+        self.remove_cgroup()
+
+    def remove_cgroup(self):
+        # The pod's own cgroup is kubelet's to make and to remove: so here ours. What is in it still is found at the end.
         for folder in glob.glob("/sys/fs/cgroup" + self.parent) + glob.glob("/sys/fs/cgroup/*" + self.parent):
             if os.path.isdir(folder):  # the mounts of cpu and cpuacct can be one
-                os.rmdir(folder)
+                with contextlib.suppress(OSError):
+                    os.rmdir(folder)
 
 
 class Container:
