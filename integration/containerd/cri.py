@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Cases of Kubernetes' container runtime interface: cri.py SOCKET FOLDER TAG. Prints TAP lines."""
+"""Cases of Kubernetes' container runtime interface: cri.py SOCKET FOLDER TAG [before-restart|after-restart]. Prints TAP lines."""
 
 import os
 import subprocess
 import sys
 import time
 
+import cri_kubelet
 import cri_security
 from cri_client import Client, Pod, case, check, same, skip, within
 
@@ -271,15 +272,18 @@ def failures(client, pods):
 
 
 def main():
-    socket, work, tag = sys.argv[1:]
+    socket, work, tag, *part = sys.argv[1:]
     client = Client(socket)
 
     def pods(name, **security):
         return Pod(client, IMAGE, work, tag, name, **security)
 
-    cases = (service, sandbox, sysctls, life, logs, exec_sync, statistics, resources, failures, *cri_security.CASES)
+    usual = (service, sandbox, sysctls, life, logs, exec_sync, statistics, resources, failures)
+    cases = cri_kubelet.RESTART[part[0]] if part else (*usual, *cri_security.CASES, *cri_kubelet.CASES)
     for function in cases:
         case(function, client, pods)
+    if part == ["before-restart"]:
+        return
     for item in client.call("ListPodSandbox").items:  # of cases that could not be gone through
         client.call("StopPodSandbox", pod_sandbox_id=item.id)
         client.call("RemovePodSandbox", pod_sandbox_id=item.id)

@@ -20,6 +20,20 @@ part_cri() {
 JSON
     # CRI has a namespace of its own for images.
     ctr -n k8s.io images import --base-name docker.io/local/busybox "$work/image.tar" >"$work/import.log" 2>&1
+    run_cri
+    run_cri before-restart
+    stop_containerd
+    sleep 1.5
+    start_containerd
+    run_cri after-restart
+    nothing_left "containerd after cri"
+    same "containerd after cri: no network namespace is left" "" \
+        "$(ls /run/netns "$work/state/io.containerd.grpc.v1.cri/netns" 2>/dev/null | grep -v : | xargs)"
+    same "containerd after cri: no address is left" "" "$(ls "$work/ipam/orlop" 2>/dev/null | grep '^10\.')"
+}
+
+# run_cri [PART]: counts the TAP lines of cri.py.
+run_cri() {
     local line
     while IFS= read -r line; do
         case $line in
@@ -28,10 +42,6 @@ JSON
         "not ok - "*) not_ok "${line#not ok - }" ;;
         *) echo "$line" ;;
         esac
-    done < <(PYTHONPATH=$cri_folder:$here timeout -k 5 400 python3 "$here/cri.py" "$work/containerd.sock" "$work" "$tag" 2>&1 ||
-        echo "not ok - cri: the client comes to its end")
-    nothing_left "containerd after cri"
-    same "containerd after cri: no network namespace is left" "" \
-        "$(ls /run/netns "$work/state/io.containerd.grpc.v1.cri/netns" 2>/dev/null | grep -v : | xargs)"
-    same "containerd after cri: no address is left" "" "$(ls "$work/ipam/orlop" 2>/dev/null | grep '^10\.')"
+    done < <(PYTHONPATH=$cri_folder:$here timeout -k 5 400 python3 "$here/cri.py" "$work/containerd.sock" "$work" "$tag" "$@" \
+        2>&1 || echo "not ok - cri: the client comes to its end")
 }

@@ -51,6 +51,11 @@ out_of_memory() {
         "$(run --rm --memory-limit=33554432 hungry sh -c "$hungry; sleep 1")"
     ends "ctr run --memory-limit: a killed pid 1 is exit status 137" 137 \
         run --rm --memory-limit=33554432 hungry2 dd if=/dev/zero of=/dev/null bs=100M count=1
+    run -d nap sleep 1000
+    ctr task exec --exec-id nod nap true
+    ctr task pause nap
+    ctr task resume nap
+    remove nap
     run --rm brief sh -c 'exit 3'
     within 5 grep -q '/tasks/delete.*brief' "$work/events"
     kill $listener
@@ -61,6 +66,9 @@ events() {
     local topic
     for topic in containers/create tasks/create tasks/start tasks/exit tasks/delete; do
         has "ctr events: /$topic" "/$topic .*brief" "$(cat "$work/events")"
+    done
+    for topic in exec-added exec-started paused resumed; do
+        has "ctr events: /tasks/$topic" "/tasks/$topic .*nap" "$(cat "$work/events")"
     done
     has "ctr events: the exit has the exit status" '/tasks/exit .*brief.*"exit_status":3' "$(cat "$work/events")"
     has "ctr events: /tasks/oom" '/tasks/oom .*hungry' "$(cat "$work/events")"

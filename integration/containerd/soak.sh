@@ -27,7 +27,7 @@ count() {
     echo "files in /run $(find /run | wc -l)"
     echo "files in /dev/shm $(find /dev/shm | wc -l)"
 }
-field() { sed -n "s/^$1 //p"; }
+field() { sed -n "s|^$1 \([0-9]*\)$|\1|p"; }
 
 # The first runs fill containerd's caches.
 for k in 1 2 3 4 5; do run --rm "warm$k" true; done
@@ -36,7 +36,9 @@ before=$(count)
 memory=$(awk '/^VmRSS/ { print $2 }' "/proc/$containerd/status")
 begun=$EPOCHREALTIME bad=0
 for k in $(seq "$times"); do
-    text=$(run --rm "soak$k" echo "run $k" 2>&1) && [ "$text" = "run $k" ] || { bad=$((bad + 1)); last=$text; }
+    status=0
+    text=$(run --rm "soak$k" echo "run $k" 2>&1) || status=$?
+    [ "$status $text" = "0 run $k" ] || { bad=$((bad + 1)); last="run $k: exit status $status, $text"; }
 done
 spent=$(bc <<<"scale=1; ($EPOCHREALTIME - $begun) / 1" 2>/dev/null || echo $((${EPOCHREALTIME%.*} - ${begun%.*})))
 within 20 clean

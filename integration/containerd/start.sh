@@ -30,6 +30,8 @@ part_start() {
     same "ctr run --log-uri: the text" logged "$(cat "$work/uri.log")"
     run_terminal
     run_detached
+    attached
+    at_once
     exec_plain
     exec_terminal
     nothing_left containerd
@@ -84,6 +86,30 @@ run_detached() {
     run -d --pid-file="$work/pid" pidfile sleep 100
     same "ctr run --pid-file: the task's pid" "$(pid_of pidfile)" "$(cat "$work/pid")"
     remove pidfile
+}
+
+attached() {
+    spec_file meet sh -c 'while :; do echo tick; sleep 0.1; done'
+    ctr c create --config "$work/meet.json" meet
+    ctr task start -d meet >/dev/null 2>&1
+    has "ctr task attach: the output of a running task" tick "$(timeout 3 ctr --address "$work/containerd.sock" task attach meet)"
+    remove meet
+}
+
+# Ten `ctr run` at the same moment: each has its own output and exit status.
+at_once() {
+    local k pids=() statuses=() texts=()
+    for k in 1 2 3 4 5 6 7 8 9 10; do
+        run --rm "crowd$k" sh -c "echo number $k; exit $k" >"$work/crowd$k.out" 2>&1 &
+        pids+=($!)
+    done
+    for k in "${pids[@]}"; do
+        wait "$k"
+        statuses+=($?)
+    done
+    same "ctr run: ten at once, the exit statuses" "1 2 3 4 5 6 7 8 9 10" "${statuses[*]}"
+    for k in 1 2 3 4 5 6 7 8 9 10; do texts+=("$(cat "$work/crowd$k.out")"); done
+    same "ctr run: ten at once, the outputs" "$(printf 'number %s ' 1 2 3 4 5 6 7 8 9 10)" "$(printf '%s ' "${texts[@]}")"
 }
 
 # enter [--option...] COMMAND...: exec in the container `host`, with a new exec-id each time.
