@@ -54,7 +54,7 @@ stop_client() {
     local pid
     for pid in $(left_processes 'containerd|sleep|runc init' | cut -d ' ' -f 1); do kill -9 "$pid" 2>/dev/null; done
     sleep 0.2
-    [ -z "${KEEP_LOG-}" ] || cp "$work/dockerd.log" "$KEEP_LOG"
+    [ ! -e "$work/dockerd.log" ] || [ -z "${KEEP_LOG-}" ] || cp "$work/dockerd.log" "$KEEP_LOG"
 }
 
 # busybox_tar: once per run, in $work/busybox.tar.
