@@ -33,13 +33,13 @@ docker run -d --name fine --restart on-failure $image true >/dev/null
 within 10 is fine '{{.State.Status}}' exited
 same "docker run --restart on-failure: success is not restarted" "0 exited" "$(inspect fine '{{.RestartCount}} {{.State.Status}}')"
 remove fine
-docker run -d --name phoenix --restart always $image sleep 1000 >/dev/null
+docker run -d --name phoenix --stop-timeout 1 --restart always $image sleep 1000 >/dev/null
 old=$(inspect phoenix '{{.State.Pid}}')
 kill -9 "$old"
 within 20 eval '[ "$(inspect phoenix "{{.State.Running}}")" = true ] && [ "$(inspect phoenix "{{.State.Pid}}")" != "$old" ]'
 same "docker run --restart always: a killed program runs again" "true 1" "$(inspect phoenix '{{.State.Running}} {{.RestartCount}}')"
 
-docker run -d --name once $image sleep 1000 >/dev/null
+docker run -d --name once --stop-timeout 1 $image sleep 1000 >/dev/null
 docker run -d --name asleep --restart unless-stopped $image sleep 1000 >/dev/null
 docker stop --time 0 asleep >/dev/null
 stop_dockerd

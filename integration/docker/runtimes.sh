@@ -18,11 +18,9 @@ has "docker run --runtime: the lookup found the one in PATH" ' create .*--bundle
 ends "docker run --runtime: an unknown name is refused" 125 run --runtime unheard-of $image true
 has "docker run --runtime: the refusal names it" 'nknown runtime.*unheard-of' "$output"
 
-state_root=$(grep -oE -- '--root [^ ]+' "$work/runc.calls" | head -n 1 | cut -d ' ' -f 2 | sed 's/runtime-runc/runtime-debug/')
 docker run -d --runtime debug --name kept-runtime $image sleep 1000 >/dev/null
 same "docker inspect: the runtime of a container" debug "$(inspect kept-runtime '{{.HostConfig.Runtime}}')"
 succeeds "docker exec: in a container with runtimeArgs" docker exec kept-runtime echo inside
 same "docker exec: its output with runtimeArgs" inside "$output"
-same "dockerd: the runtime's state directory is the one it was told" "$(inspect kept-runtime '{{.Id}}')" \
-    "$(ls "$state_root" 2>&1)"
+same "dockerd: the runtime keeps its state where it was told" "$(inspect kept-runtime '{{.Id}}')" "$(ls "$work"/exec/runtime-*/moby 2>&1)"
 remove kept-runtime
