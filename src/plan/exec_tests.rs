@@ -76,9 +76,10 @@ fn typed_commands_start_from_the_containers_process() {
 
 #[test]
 fn the_containers_own_oddities_are_not_told_again() {
-    let odd = config(|c| c["process"]["capabilities"]["ambient"] = json!(["CAP_KILL"]));
+    let sets = json!({"bounding": ["CAP_CHOWN"], "inheritable": ["CAP_CHOWN"], "ambient": ["CAP_KILL"]});
+    let odd = config(|c| c["process"]["capabilities"] = sets.clone());
     assert!(with(&odd, None, &flags(&["ls"]), &[]).unwrap().warnings.is_empty());
-    let file = json!({"user": {}, "args": ["a"], "cwd": "/", "capabilities": {"ambient": ["CAP_KILL"]}});
+    let file = json!({"user": {}, "args": ["a"], "cwd": "/", "capabilities": sets});
     assert_eq!(with(&odd, Some(file), &flags(&[]), &[]).unwrap().warnings.len(), 1);
 }
 

@@ -449,6 +449,21 @@ fn cgroups_are_seen_in_the_container() {
     });
 }
 
+/// Without a cgroup namespace they are bound, as a user namespace may not mount them: nothing is lost, nothing said.
+#[test]
+fn cgroups_are_seen_in_a_user_namespace() {
+    contract!(Root, Userns, Cgroup1).run(|t| {
+        let b = t.bundle();
+        b.userns(100_000).mount(json!({
+            "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
+            "options": ["nosuid", "noexec", "nodev", "relatime", "rw"]
+        }));
+        b.args(&["/bin/sh", "-c", "read pid < /sys/fs/cgroup/pids/cgroup.procs && echo $pid"]);
+        let out = t.run(&b).ok();
+        assert_eq!((out.stdout.as_str(), out.stderr.as_str()), ("1\n", ""));
+    });
+}
+
 #[test]
 fn cgroups_are_seen_with_a_cgroup_namespace() {
     contract!(Root, Cgroup1).run(|t| {

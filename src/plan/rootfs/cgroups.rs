@@ -23,9 +23,14 @@ pub fn ops(
     debug_assert!(view.mount_ns != MountNs::None);
     let mut options = options.clone();
     if view.userns && !view.cgroupns && options.set & libc::MS_RDONLY == 0 {
-        // CVE-2023-25809: the host's cgroups would be writable by their owner inside.
-        warnings
-            .push(format!("{}: read-only, as there is no cgroup namespace of the container's own", op.at));
+        // CVE-2023-25809: the host's cgroups would be writable by their owner inside. Of root's the container owns none:
+        // it loses nothing that would have to be mentioned.
+        if view.rootless {
+            warnings.push(format!(
+                "{}: read-only, as there is no cgroup namespace of the container's own",
+                op.at
+            ));
+        }
         options.set |= libc::MS_RDONLY;
     }
     if fs_type == "cgroup2" || matches!(view.layout, Layout::V2 | Layout::None) {

@@ -3,7 +3,7 @@
 use super::View;
 
 /// Why mounting `fs_type` from inside the container's user namespace will be refused, or None. The rules: a
-/// file system that shows a namespace (proc, sysfs, mqueue, cgroup) wants that namespace owned by the same user
+/// file system that shows a namespace (proc, sysfs, mqueue) wants that namespace owned by the same user
 /// namespace; of the others only those flagged FS_USERNS_MOUNT.
 pub fn obstacle(fs_type: &str, view: &View<'_>) -> Option<&'static str> {
     if !view.userns {
@@ -22,10 +22,8 @@ pub fn obstacle(fs_type: &str, view: &View<'_>) -> Option<&'static str> {
             view.own_ipc_ns,
             "a user namespace can mount mqueue only with an ipc namespace of its own",
         ),
-        "cgroup" | "cgroup2" => missing(
-            view.cgroupns,
-            "a user namespace can mount cgroups only with a cgroup namespace of its own",
-        ),
+        // Refused without a cgroup namespace of its own; then the host's directories are bound (see `cgroups`).
+        "cgroup" | "cgroup2" => None,
         // tmpfs, ramfs, devpts: always; overlay since 5.11; fuse since 4.18; bpf since 6.9 with a token.
         "tmpfs" | "ramfs" | "devpts" | "overlay" | "fuse" | "binder" | "bpf" => None,
         _ => Some("a user namespace cannot mount this file system type"),
