@@ -22,12 +22,15 @@ pub fn kill(record: &Record, signal: i32, all: bool) -> Result<()> {
         }
         return Err(Error::new("container not running"));
     };
-    if signal == libc::SIGKILL && !record.own_pid_namespace {
-        // The others do not die with init then.
+    // The others do not die with init then.
+    let everything = signal == libc::SIGKILL && !record.own_pid_namespace;
+    if everything {
         manager.kill_all()?;
     }
     match pidfd_send_signal(pidfd.as_fd(), signal) {
         Ok(()) => {}
+        // It was among them, and its parent (conmon, a shim, our own `run`) has reaped it by now.
+        Err(e) if everything && e.errno() == libc::ESRCH => return Ok(()),
         Err(e) if e.errno() == libc::ESRCH => return Err(Error::new("container not running")),
         Err(e) => return Err(e).doing("signal the container's init"),
     }

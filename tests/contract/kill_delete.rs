@@ -149,6 +149,19 @@ fn kill_9_without_pid_namespace_takes_all() {
     });
 }
 
+/// The same with a parent that reaps init at once, as conmon does: it is gone before the signal would be its own turn.
+#[test]
+fn kill_9_without_pid_namespace_succeeds_when_init_is_reaped() {
+    contract!(Root).run(|t| {
+        let b = t.bundle();
+        b.edit(|c| without_namespace(c, "pid")).args(&["/guest", "trap"]);
+        let running = t.call_run(&b, &[]).spawn();
+        assert!(wait_until(Duration::from_secs(10), || running.stdout().contains("ready")));
+        t.rt(&["kill", &b.id, "KILL"]).ok();
+        running.wait().exits(137);
+    });
+}
+
 #[test]
 fn kill_of_a_created_container_ends_it() {
     contract!(Root).run(|t| {
