@@ -4,10 +4,11 @@
 //! undone: init killed and reaped, cgroups and state removed. Whatever is killed leaves a record from
 //! which one `delete --force` removes the rest.
 
+use super::heard::Heard;
 use super::hooks::{self, HookState, OCI_VERSION};
 use super::init::{self, Inherited};
 use super::message::{Channel, Kind, Message};
-use super::{death, delete, id_maps, intermediate, last, limits, listener};
+use super::{death, delete, id_maps, intermediate, limits, listener};
 use crate::cgroup;
 use crate::console::pty;
 use crate::error::{Call, Doing, Error, Result};
@@ -61,11 +62,12 @@ pub fn create(root: &Root, request: &Request) -> Result<Created> {
     };
     let record = intent(request.plan)?;
     let entry = root.claim(&request.plan.id)?;
-    let mut attempt = Attempt { record, init: None, warnings: Vec::new() };
+    let heard = Heard::new("init", request.plan.process.as_ref());
+    let mut attempt = Attempt { record, init: None, heard };
     match attempt.run(&entry, request, &labels) {
         Ok((init, console)) => {
-            let Attempt { record, warnings, .. } = attempt;
-            Ok(Created { entry, record, init, console, warnings })
+            let Attempt { record, heard, .. } = attempt;
+            Ok(Created { entry, record, init, console, warnings: heard.warnings })
         }
         Err(e) => Err(attempt.undo(root, &entry, e.doing("unable to start container process"))),
     }
@@ -96,14 +98,14 @@ fn intent(plan: &CreatePlan) -> Result<Record> {
 }
 
 /// A creation under way, and what undoing it needs.
-struct Attempt {
+struct Attempt<'p> {
     record: Record,
     /// The child to be killed: init, or the intermediate before there is one.
     init: Option<Child>,
-    warnings: Vec<String>,
+    heard: Heard<'p>,
 }
 
-impl Attempt {
+impl Attempt<'_> {
     fn run(
         &mut self,
         entry: &Entry,
@@ -165,8 +167,8 @@ impl Attempt {
         // P5: init is known. It enters the record at P7: until then the container is being created, and
         // init dies by itself when we do.
         let identity = self.identify()?;
-        self.tell(&channel, Kind::Proceed, plan)?;
-        self.await_kind(&channel, Kind::MountsReady, plan)?;
+        self.tell(&channel, Kind::Proceed)?;
+        self.await_kind(&channel, Kind::MountsReady)?;
 
         // P6: limits before the first hook; hooks before the switch of the root.
         cgroups.apply(&plan.cgroup)?;
@@ -175,14 +177,14 @@ impl Attempt {
             entry.save(&self.record)?;
         }
         self.create_runtime_hooks(plan)?;
-        self.tell(&channel, Kind::HooksDone, plan)?;
+        self.tell(&channel, Kind::HooksDone)?;
         let console = self.await_ready(&channel, plan, console_socket)?;
 
         // P7: limits of the process from outside; the record says created before init is released.
         self.limit_process(plan)?;
         self.record.init = Some(identity);
         entry.save(&self.record)?;
-        self.tell(&channel, Kind::Release, plan)?;
+        self.tell(&channel, Kind::Release)?;
         self.await_gate(&channel, plan)?;
 
         // P8 (pid file, unlock) is the command's.
@@ -204,18 +206,18 @@ impl Attempt {
             limits::set_oom_score(intermediate, value)?;
         }
         if let Some(ids) = &plan.ids {
-            self.await_kind(channel, Kind::MapIds, plan)?;
+            self.await_kind(channel, Kind::MapIds)?;
             id_maps::write(intermediate, ids)?;
         }
         if plan.namespaces.has(NsKind::User) {
             if plan.ids.is_none() {
-                self.await_kind(channel, Kind::MapIds, plan)?;
+                self.await_kind(channel, Kind::MapIds)?;
             }
             let userns = open_namespace(&format!("/proc/{intermediate}/ns/user"))?;
             rootfs::idmap(&plan.rootfs, host, userns.as_fd())?;
         }
-        self.tell(channel, Kind::IdsMapped, plan)?;
-        let (message, fds) = self.await_kind(channel, Kind::InitPid, plan)?;
+        self.tell(channel, Kind::IdsMapped)?;
+        let (message, fds) = self.await_kind(channel, Kind::InitPid)?;
         let pidfd = fds.into_iter().next().ok_or_else(|| Error::new("the intermediate sent no pidfd"))?;
         let init = Child { pid: message.number, pidfd, in_cgroup: true };
         if let Some(intermediate) = self.init.replace(init) {
@@ -231,55 +233,12 @@ impl Attempt {
         Ok(Identity { pid: init.pid, start_time: stat.start_time, pidfd_inode })
     }
 
-    /// Says `kind` to init. Init may have died since its last word (cgroup v2 kills at once who is above a new
-    /// memory limit): then what it said before, or how it ended, tells more than the broken pipe.
-    fn tell(&mut self, channel: &Channel, kind: Kind, plan: &CreatePlan) -> Result<()> {
-        match channel.tell(kind) {
-            Err(e) if [libc::EPIPE, libc::ECONNRESET].contains(&e.errno()) => {
-                while let Some((message, _)) = channel.receive().doing("hear from init")? {
-                    self.other_message(message, plan)?;
-                }
-                Err(self.death(Some(kind)))
-            }
-            done => done.doing(format!("tell init {kind:?}")),
-        }
+    fn tell(&mut self, channel: &Channel, kind: Kind) -> Result<()> {
+        if self.heard.tell(channel, kind)? { Ok(()) } else { Err(self.death(Some(kind))) }
     }
 
-    /// The next message of `kind`. Warnings are collected, failures and death become the error.
-    fn await_kind(
-        &mut self,
-        channel: &Channel,
-        kind: Kind,
-        plan: &CreatePlan,
-    ) -> Result<(Message, Vec<OwnedFd>)> {
-        loop {
-            let Some((message, fds)) = channel.receive().doing("hear from init")? else {
-                return Err(self.death(Some(kind)));
-            };
-            if message.kind == kind {
-                return Ok((message, fds));
-            }
-            self.other_message(message, plan)?;
-        }
-    }
-
-    /// What may come at any time.
-    fn other_message(&mut self, message: Message, plan: &CreatePlan) -> Result<()> {
-        match message.kind {
-            Kind::Warning => self.warnings.push(message.text),
-            Kind::Ambient => self.warnings.push(format!(
-                "process.capabilities.ambient: the kernel refuses {}",
-                crate::plan::capabilities::names(1 << (message.number & 63)).join(" ")
-            )),
-            Kind::Failed if message.text.is_empty() => {
-                let (op, errno, detail) = (message.op, message.errno, message.number);
-                return Err(last::failure(op, errno, detail, plan.process.as_ref()));
-            }
-            // The sentence is whole: it was made where it happened.
-            Kind::Failed => return Err(Error::new(message.text)),
-            other => return Err(Error::new(format!("init said {other:?} out of turn"))),
-        }
-        Ok(())
+    fn await_kind(&mut self, channel: &Channel, kind: Kind) -> Result<(Message, Vec<OwnedFd>)> {
+        self.heard.await_kind(channel, kind)?.ok_or_else(|| self.death(Some(kind)))
     }
 
     /// N5 and N6: the terminal if there is one, then Ready.
@@ -291,13 +250,13 @@ impl Attempt {
     ) -> Result<Option<OwnedFd>> {
         let mut console = None;
         if plan.process.as_ref().is_some_and(|process| process.terminal) {
-            let (_, fds) = self.await_kind(channel, Kind::Console, plan)?;
+            let (_, fds) = self.await_kind(channel, Kind::Console)?;
             console = fds.into_iter().next();
             if let (Some(socket), Some(master)) = (&socket, console.take_if(|_| socket.is_some())) {
                 pty::send_master(socket.as_fd(), master.as_fd()).doing("send the terminal")?;
             }
         }
-        self.await_kind(channel, Kind::Ready, plan)?;
+        self.await_kind(channel, Kind::Ready)?;
         Ok(console)
     }
 
@@ -336,16 +295,16 @@ impl Attempt {
     /// SIGSYS closes the channel too, before the pid can be waited for.
     fn await_gate(&mut self, channel: &Channel, plan: &CreatePlan) -> Result<()> {
         loop {
-            let Some((message, _)) = channel.receive().doing("hear from init")? else { break };
+            let Some((message, _)) = self.heard.next(channel)? else { break };
             if message.kind == Kind::Waiting {
                 break;
             }
             if message.kind == Kind::Listener {
                 let state = self.hook_state(plan)?;
                 listener::hand_over(plan.seccomp.as_ref(), self.child()?, message.number, state)?;
-                self.tell(channel, Kind::Taken, plan)?;
+                self.tell(channel, Kind::Taken)?;
             } else {
-                self.other_message(message, plan)?;
+                self.heard.other(message)?;
             }
         }
         // Between the end-of-file and its wait init makes one system call, which a filter may kill for: only
@@ -380,9 +339,9 @@ impl Attempt {
             // ECHILD: the caller ignores SIGCHLD, the kernel has reaped it.
             let _ = wait(init.pidfd.as_fd());
         }
-        let error = match self.warnings.is_empty() {
+        let error = match self.heard.warnings.is_empty() {
             true => error,
-            false => Error::new(format!("{error} (warnings before: {})", self.warnings.join("; "))),
+            false => Error::new(format!("{error} (warnings before: {})", self.heard.warnings.join("; "))),
         };
         match delete::destroy(root, entry, &self.record) {
             Ok(_) => error,

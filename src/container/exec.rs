@@ -5,6 +5,7 @@
 //! killed and reaped.
 
 use super::create::send_pidfd;
+use super::heard::Heard;
 use super::hooks::{HookState, OCI_VERSION};
 use super::joiner::{self, Inherited};
 use super::message::{Channel, Kind, Message};
@@ -16,7 +17,7 @@ use crate::error::{Call, Doing, Error, Result};
 use crate::plan::exec::ExecPlan;
 use crate::plan::namespaces::NsKind;
 use crate::process::scheduling;
-use crate::security::labels::exec_labels;
+use crate::security::labels::{ExecLabels, exec_labels};
 use crate::state::{Entry, Record};
 use crate::sys::clone::{Child, Clone, clone3};
 use crate::sys::last_stage::{layout, read_page};
@@ -43,6 +44,8 @@ pub struct Joined<'a> {
     plan: &'a ExecPlan,
     entry: &'a Entry,
     record: &'a Record,
+    /// The container's.
+    init: OwnedFd,
     channel: Channel,
     page: OwnedFd,
     cgroups: Joining,
@@ -50,7 +53,7 @@ pub struct Joined<'a> {
     process: Option<Child>,
     /// The terminal's master, when no console socket took it.
     pub console: Option<OwnedFd>,
-    pub warnings: Vec<String>,
+    heard: Heard<'a>,
 }
 
 /// A process of the container that runs its program, or has.
@@ -68,8 +71,33 @@ pub fn join<'a>(entry: &'a Entry, record: &'a Record, request: &Request<'a>) -> 
     // Shared: the container is not removed under us, and others may join it at the same time.
     entry.lock_shared()?;
     let init = joinable(entry, record, request.ignore_paused)?;
-    let init_pid = record.init.as_ref().map_or(0, |init| init.pid);
     let console_socket = request.console_socket.map(connect_console).transpose()?;
+    let begun = begin(record, plan, &labels, init.as_fd());
+    let Begun { channel, page, cgroups, joiner } = match begun {
+        Err(_) if has_stopped(init.as_fd(), record) => return Err(stopped()),
+        begun => begun?,
+    };
+    let heard = Heard::new("the process", Some(&plan.process));
+    let joiner = Some(joiner);
+    let (process, console) = (None, None);
+    let mut joined =
+        Joined { plan, entry, record, init, channel, page, cgroups, joiner, process, console, heard };
+    match joined.meet(console_socket) {
+        Ok(()) => Ok(joined),
+        Err(e) => Err(joined.undo(e)),
+    }
+}
+
+/// A joiner on its way, and what connects us with it.
+struct Begun {
+    channel: Channel,
+    page: OwnedFd,
+    cgroups: Joining,
+    joiner: Child,
+}
+
+fn begin(record: &Record, plan: &ExecPlan, labels: &ExecLabels, init: BorrowedFd<'_>) -> Result<Begun> {
+    let init_pid = record.init.as_ref().map_or(0, |init| init.pid);
     let fallback = plan.cgroup_of_init.then_some(init_pid);
     let mut cgroups = Joining::open(&plan.cgroups, record.cgroup.layout, fallback)?;
     let join = foreign(plan, init_pid);
@@ -80,7 +108,7 @@ pub fn join<'a>(entry: &'a Entry, record: &'a Record, request: &Request<'a>) -> 
     let keys_labelled = plan.process.keyring.as_ref().is_some_and(|keyring| keyring.label.is_some());
     let labelled = labels.apparmor.is_some() || labels.selinux.is_some() || keys_labelled;
     let proc = labelled.then(Proc::host).transpose()?;
-    if has_ended(init.as_fd()) {
+    if has_ended(init) {
         // The number, by which root was opened, may be somebody else's by now.
         return Err(stopped());
     }
@@ -89,46 +117,29 @@ pub fn join<'a>(entry: &'a Entry, record: &'a Record, request: &Request<'a>) -> 
         scheduling::set_affinity(cpus, "initial")?;
     }
     let (ours, theirs) = seqpacket_pair()?;
+    // Only the joining processes may hold the other end later: end-of-file is how their death is seen.
     let (channel, theirs) = (Channel(ours), Channel(theirs));
     let page = status_page()?;
-    let child = loop {
+    loop {
         let inherited = Inherited {
             plan,
             channel: &theirs,
             runtime_end: channel.0.as_fd(),
             cgroups: &cgroups,
-            init: init.as_fd(),
+            init,
             init_pid,
             join: &join,
             root: root.as_ref().map(AsFd::as_fd),
             proc: proc.as_ref(),
-            labels: &labels,
+            labels,
             page: page.as_fd(),
         };
         let request = Clone { flags: 0, into_cgroup: cgroups.clone_into() };
         match clone3(&request, |born| joiner::run(&inherited, born)) {
-            Ok(child) => break child,
+            Ok(joiner) => return Ok(Begun { channel, page, cgroups, joiner }),
             Err(e) if cgroups.fall_back(&e)? => {}
             Err(e) => return Err(e).doing("create a process in the container's cgroup"),
         }
-    };
-    // Only the joining processes may hold the other end: end-of-file is how their death is seen.
-    drop(theirs);
-    let mut joined = Joined {
-        plan,
-        entry,
-        record,
-        channel,
-        page,
-        cgroups,
-        joiner: Some(child),
-        process: None,
-        console: None,
-        warnings: Vec::new(),
-    };
-    match joined.meet(console_socket) {
-        Ok(()) => Ok(joined),
-        Err(e) => Err(joined.undo(e)),
     }
 }
 
@@ -149,6 +160,15 @@ fn joinable(entry: &Entry, record: &Record, ignore_paused: bool) -> Result<Owned
 
 fn stopped() -> Error {
     Error::new("cannot exec in a stopped container")
+}
+
+/// Init has ended, or is at it: it waits for the end of all others in its pid namespace, which know of nothing but
+/// a SIGKILL.
+fn has_stopped(init: BorrowedFd<'_>, record: &Record) -> bool {
+    let pid = record.init.as_ref().map_or(0, |init| init.pid);
+    let exiting =
+        || crate::host::process_stat(pid).is_ok_and(|stat| stat.is_none_or(|stat| stat.is_exiting()));
+    has_ended(init) || exiting()
 }
 
 /// The namespaces of init that are not ours: joining one's own user namespace fails with EINVAL, and the others
@@ -198,7 +218,7 @@ impl Joined<'_> {
                     }
                 }
                 Kind::Ready => ready = true,
-                _ => self.other_message(message)?,
+                _ => self.heard.other(message)?,
             }
         }
         Ok(())
@@ -207,7 +227,7 @@ impl Joined<'_> {
     /// The next message. While the joiner lives its death is an answer too: the process that it may have cloned
     /// keeps the channel open.
     fn hear(&self) -> Result<Option<(Message, Vec<OwnedFd>)>> {
-        let Some(joiner) = &self.joiner else { return self.channel.receive().doing("hear from the process") };
+        let Some(joiner) = &self.joiner else { return self.heard.next(&self.channel) };
         loop {
             let word = PollFd::new(&self.channel.0, PollFlags::IN);
             let mut polls = [word, PollFd::new(&joiner.pidfd, PollFlags::IN)];
@@ -218,7 +238,7 @@ impl Joined<'_> {
             let [word, death] = polls.map(|poll| !poll.revents().is_empty());
             // Its last word may have come between the two looks.
             if word || death && has_word(self.channel.0.as_fd()) {
-                return self.channel.receive().doing("hear from the process");
+                return self.heard.next(&self.channel);
             }
             if death {
                 return Ok(None);
@@ -237,24 +257,6 @@ impl Joined<'_> {
         Ok(())
     }
 
-    /// What may come at any time.
-    fn other_message(&mut self, message: Message) -> Result<()> {
-        match message.kind {
-            Kind::Warning => self.warnings.push(message.text),
-            Kind::Ambient => self.warnings.push(format!(
-                "process.capabilities.ambient: the kernel refuses {}",
-                crate::plan::capabilities::names(1 << (message.number & 63)).join(" ")
-            )),
-            Kind::Failed if message.text.is_empty() => {
-                let (op, errno, detail) = (message.op, message.errno, message.number);
-                return Err(last::failure(op, errno, detail, Some(&self.plan.process)));
-            }
-            Kind::Failed => return Err(Error::new(message.text)),
-            other => return Err(Error::new(format!("the process said {other:?} out of turn"))),
-        }
-        Ok(())
-    }
-
     /// `--pidfd-socket`.
     pub fn send_pidfd(&self, path: &Path) -> Result<()> {
         send_pidfd(self.process()?, b"setns", path)
@@ -269,7 +271,7 @@ impl Joined<'_> {
     /// Limits, identity, filter, program.
     pub fn release(mut self) -> Result<Executed> {
         match self.finish() {
-            Ok(process) => Ok(Executed { process, warnings: self.warnings }),
+            Ok(process) => Ok(Executed { process, warnings: self.heard.warnings }),
             Err(e) => Err(self.undo(e)),
         }
     }
@@ -277,15 +279,15 @@ impl Joined<'_> {
     fn finish(&mut self) -> Result<Child> {
         self.cgroups.enter_last(self.process()?.pid)?;
         limits::set(self.process()?.pid, &self.plan.process)?;
-        self.channel.tell(Kind::Release).doing("release the process")?;
-        while let Some((message, _)) = self.channel.receive().doing("hear from the process")? {
+        self.tell(Kind::Release)?;
+        while let Some((message, _)) = self.heard.next(&self.channel)? {
             if message.kind == Kind::Listener {
                 let state = self.container_state();
                 let seccomp = self.plan.seccomp.as_ref();
                 listener::hand_over(seccomp, self.process()?, message.number, state)?;
-                self.channel.tell(Kind::Taken).doing("tell the process that its listener is taken")?;
+                self.tell(Kind::Taken)?;
             } else {
-                self.other_message(message)?;
+                self.heard.other(message)?;
             }
         }
         // End-of-file: execve has closed it, or death. The page knows.
@@ -298,6 +300,10 @@ impl Joined<'_> {
         }
         self.entry.unlock();
         self.process.take().ok_or_else(|| Error::new("no process"))
+    }
+
+    fn tell(&mut self, kind: Kind) -> Result<()> {
+        if self.heard.tell(&self.channel, kind)? { Ok(()) } else { Err(self.death("before it could go on")) }
     }
 
     pub fn process(&self) -> Result<&Child> {
@@ -330,6 +336,10 @@ impl Joined<'_> {
 
     fn undo(&mut self, error: Error) -> Error {
         self.end();
+        if has_stopped(self.init.as_fd(), self.record) {
+            // Whatever was in the way: this is why.
+            return stopped();
+        }
         error.doing("unable to start container process")
     }
 }

@@ -42,11 +42,7 @@ impl<'p> Heard<'p> {
     }
 
     /// The next message of `kind`; None at end-of-file.
-    pub fn await_kind(
-        &mut self,
-        channel: &Channel,
-        kind: Kind,
-    ) -> Result<Option<(Message, Vec<OwnedFd>)>> {
+    pub fn await_kind(&mut self, channel: &Channel, kind: Kind) -> Result<Option<(Message, Vec<OwnedFd>)>> {
         while let Some((message, fds)) = self.next(channel)? {
             if message.kind == kind {
                 return Ok(Some((message, fds)));

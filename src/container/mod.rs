@@ -6,6 +6,7 @@ pub mod delete;
 pub mod events;
 pub mod exec;
 pub mod guard;
+mod heard;
 pub mod hooks;
 pub mod id_maps;
 pub mod init;
