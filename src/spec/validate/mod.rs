@@ -110,14 +110,28 @@ fn version(spec: &Spec, problems: &mut Problems) {
     if version.is_empty() {
         return;
     }
-    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    let mut parts = version.splitn(3, '.');
-    let (major, minor) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    if !is_number(major) || !is_number(minor) || parts.next().is_none() {
+    if !is_semver(version) {
         problems.add("ociVersion", format_args!("{version:?} is not a version"));
-    } else if major != "1" {
+    } else if !version.starts_with("1.") {
         problems.add("ociVersion", format_args!("version {version:?} is not supported, only 1.x is"));
     }
+}
+
+/// The grammar of SemVer 2.0.0: three numbers, `-` and words, `+` and words; no number begins with a zero.
+fn is_semver(version: &str) -> bool {
+    let (rest, build) = version.split_once('+').map_or((version, None), |(rest, build)| (rest, Some(build)));
+    let (core, pre) = rest.split_once('-').map_or((rest, None), |(core, pre)| (core, Some(pre)));
+    let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let is_number = |part: &str| is_digits(part) && (part == "0" || !part.starts_with('0'));
+    let is_word = |part: &str| {
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    core.split('.').count() == 3
+        && core.split('.').all(is_number)
+        && pre.is_none_or(|pre| {
+            pre.split('.').all(|part| is_word(part) && (is_number(part) || !is_digits(part)))
+        })
+        && build.is_none_or(|build| build.split('.').all(is_word))
 }
 
 fn root(spec: &Spec, problems: &mut Problems) {
