@@ -178,9 +178,7 @@ pub fn plan_process(
             Some(affinity) => scheduling::exec_affinity(affinity)?,
             None => ExecAffinity::default(),
         },
-        personality: linux
-            .and_then(|l| l.personality().as_ref())
-            .map(|p| scheduling::personality(p, warnings)),
+        personality: linux.and_then(|l| l.personality().as_ref()).map(scheduling::personality),
         memory_policy: linux
             .and_then(|l| l.memory_policy().as_ref())
             .map(scheduling::memory_policy)

@@ -113,14 +113,7 @@ pub fn io_priority(wanted: &LinuxIOPriority) -> Result<u32> {
 }
 
 /// The persona of personality(2): PER_LINUX or PER_LINUX32.
-pub fn personality(wanted: &LinuxPersonality, warnings: &mut Vec<String>) -> u64 {
-    if wanted.flags().as_ref().is_some_and(|flags| !flags.is_empty()) {
-        warnings.push(
-            "the specification knows no personality flags, they are ignored \
-                       (linux.personality.flags)"
-                .into(),
-        );
-    }
+pub fn personality(wanted: &LinuxPersonality) -> u64 {
     match wanted.domain() {
         LinuxPersonalityDomain::PerLinux => 0x0000,
         LinuxPersonalityDomain::PerLinux32 => 0x0008,
@@ -274,12 +267,8 @@ mod tests {
 
     #[test]
     fn personalities() {
-        let mut warnings = Vec::new();
-        assert_eq!(personality(&parsed(json!({"domain": "LINUX32"})), &mut warnings), 8);
-        assert_eq!(personality(&parsed(json!({"domain": "LINUX"})), &mut warnings), 0);
-        assert!(warnings.is_empty());
-        personality(&parsed(json!({"domain": "LINUX", "flags": ["x"]})), &mut warnings);
-        assert_eq!(warnings.len(), 1);
+        assert_eq!(personality(&parsed(json!({"domain": "LINUX32"}))), 8);
+        assert_eq!(personality(&parsed(json!({"domain": "LINUX"}))), 0);
     }
 
     #[test]

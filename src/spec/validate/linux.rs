@@ -38,16 +38,16 @@ pub(super) fn check(linux: &Linux, problems: &mut Problems) {
     if linux.mount_label().as_ref().is_some_and(|label| label.contains('\0')) {
         problems.add("linux.mountLabel", "holds a NUL byte");
     }
+    if linux.personality().as_ref().is_some_and(|p| p.flags().as_ref().is_some_and(|flags| !flags.is_empty()))
+    {
+        problems.add("linux.personality.flags", "the specification supports none");
+    }
     if let Some(seccomp) = linux.seccomp() {
         check_seccomp(seccomp, problems);
     }
 }
 
 pub(super) fn warnings(linux: &Linux, warnings: &mut Vec<String>) {
-    if linux.personality().as_ref().is_some_and(|p| p.flags().as_ref().is_some_and(|flags| !flags.is_empty()))
-    {
-        warnings.push("linux.personality.flags: none is defined, ignored".to_owned());
-    }
     let memory = linux.resources().as_ref().and_then(|resources| *resources.memory());
     #[allow(deprecated)]
     let kernel = memory.and_then(|memory| memory.kernel());
@@ -206,6 +206,20 @@ mod tests {
             ),
             (&[("linux.netDevices", json!({}))], &[]),
         ]);
+    }
+
+    #[test]
+    fn personality() {
+        rows(
+            "linux.personality",
+            &[
+                (json!({"domain": "LINUX32", "flags": []}), ""),
+                (
+                    json!({"domain": "LINUX", "flags": ["X"]}),
+                    "linux.personality.flags: the specification supports none",
+                ),
+            ],
+        );
     }
 
     #[test]
