@@ -50,6 +50,19 @@ const OPERATORS: [&str; 7] = [
     "SCMP_CMP_NE",
 ];
 
+/// linux.memoryPolicy, whatever the kernel knows of it.
+const MEMORY_MODES: [&str; 7] = [
+    "MPOL_DEFAULT",
+    "MPOL_BIND",
+    "MPOL_INTERLEAVE",
+    "MPOL_WEIGHTED_INTERLEAVE",
+    "MPOL_PREFERRED",
+    "MPOL_PREFERRED_MANY",
+    "MPOL_LOCAL",
+];
+
+const MEMORY_FLAGS: [&str; 3] = ["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"];
+
 /// Annotations of config.json that change what happens on the host; a name that ends in a dot is a prefix.
 const UNSAFE_ANNOTATIONS: [&str; 8] = [
     "org.criu.config",
@@ -119,7 +132,7 @@ fn linux(build: &Build) -> LinuxFeature {
     let mut net_devices = NetDevices::default();
     net_devices.set_enabled(no);
     let mut memory_policy = MemoryPolicy::default();
-    memory_policy.set_modes(Some(Vec::new())).set_flags(Some(Vec::new()));
+    memory_policy.set_modes(owned(&MEMORY_MODES)).set_flags(owned(&MEMORY_FLAGS));
 
     let mut linux = LinuxFeature::default();
     linux
@@ -136,12 +149,15 @@ fn linux(build: &Build) -> LinuxFeature {
     linux
 }
 
+fn owned(words: &[&str]) -> Option<Vec<String>> {
+    Some(words.iter().map(|word| (*word).to_owned()).collect())
+}
+
 fn seccomp(build: &Build) -> Seccomp {
     use LinuxSeccompAction::{
         ScmpActAllow, ScmpActErrno, ScmpActKill, ScmpActKillProcess, ScmpActKillThread, ScmpActLog,
         ScmpActNotify, ScmpActTrace, ScmpActTrap,
     };
-    let owned = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
     let mut seccomp = Seccomp::default();
     seccomp
         .set_enabled(Some(true))
@@ -190,7 +206,8 @@ mod tests {
         assert_eq!(value["linux"]["mountExtensions"]["idmap"]["enabled"], true);
         assert_eq!(value["linux"]["intelRdt"]["enabled"], false);
         assert_eq!(value["linux"]["netDevices"]["enabled"], false);
-        assert_eq!(value["linux"]["memoryPolicy"]["modes"], Value::Array(vec![]));
+        assert_eq!(value["linux"]["memoryPolicy"]["modes"].as_array().unwrap().len(), 7);
+        assert_eq!(value["linux"]["memoryPolicy"]["flags"].as_array().unwrap().len(), 3);
         assert_eq!(value["linux"]["capabilities"].as_array().unwrap().len(), 41);
         assert_eq!(value["linux"]["seccomp"]["archs"][0], "SCMP_ARCH_X86_64");
         assert_eq!(value["linux"]["seccomp"]["actions"].as_array().unwrap().len(), 9);
