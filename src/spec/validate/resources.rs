@@ -5,7 +5,7 @@ use super::super::Mended;
 use super::super::field::Field;
 use super::Problems;
 use oci_spec::runtime::{LinuxBlockIo, LinuxDeviceCgroup, LinuxDeviceType, LinuxMemory, LinuxResources};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 pub(super) fn check(resources: &LinuxResources, mended: &Mended, problems: &mut Problems) {
     let field = Field::new("linux.resources");
@@ -36,9 +36,12 @@ pub(super) fn check(resources: &LinuxResources, mended: &Mended, problems: &mut 
             problems.add(field, format_args!("{:?} is not the name of an interface", one.name()));
         }
     }
-    for name in resources.rdma().iter().flatten().map(|(name, _)| name).collect::<BTreeSet<_>>() {
+    for (name, limits) in resources.rdma().iter().flatten().collect::<BTreeMap<_, _>>() {
+        let field = field.member("rdma").key(name);
         if !is_word(name) {
-            problems.add(field.member("rdma").key(name), "is not the name of a device");
+            problems.add(field, "is not the name of a device");
+        } else if limits.hca_handles().is_none() && limits.hca_objects().is_none() {
+            problems.add(field, "has neither hcaHandles nor hcaObjects");
         }
     }
     for (key, value) in resources.unified().iter().flatten().collect::<BTreeMap<_, _>>() {
@@ -90,6 +93,9 @@ fn check_block_io(field: &Field, block: &LinuxBlockIo, problems: &mut Problems) 
         numbers(&field, device.major(), device.minor(), problems);
         weight(&field, "weight", device.weight(), problems);
         weight(&field, "leafWeight", device.leaf_weight(), problems);
+        if device.weight().is_none() && device.leaf_weight().is_none() {
+            problems.add(field, "has neither weight nor leafWeight");
+        }
     }
     let throttles = [
         ("throttleReadBpsDevice", block.throttle_read_bps_device()),
@@ -236,7 +242,11 @@ mod tests {
                     "linux.resources.blockIO.weightDevice[0].weight: 1001 is above 1000",
                 ),
                 (
-                    json!({"weightDevice": [{"major": -8, "minor": 0}]}),
+                    json!({"weightDevice": [{"major": 8, "minor": 0}]}),
+                    "linux.resources.blockIO.weightDevice[0]: has neither weight nor leafWeight",
+                ),
+                (
+                    json!({"weightDevice": [{"major": -8, "minor": 0, "leafWeight": 0}]}),
                     "linux.resources.blockIO.weightDevice[0].major: -8 is not a device number",
                 ),
                 (
@@ -282,6 +292,7 @@ mod tests {
             &[
                 (json!({"mlx5_1": {"hcaHandles": 3}}), ""),
                 (json!({"a\nb": {}}), "linux.resources.rdma[\"a\\nb\"]: is not the name of a device"),
+                (json!({"a": {}}), "linux.resources.rdma[\"a\"]: has neither hcaHandles nor hcaObjects"),
             ],
         );
         rows(
