@@ -3,10 +3,10 @@
 //! Two moments: `value` repairs a document that the types refuse (or read wrongly) before it is read again, and
 //! `fill` takes out of a read document what the types cannot carry and puts it into [`Mended`]. Pure.
 
+use super::look::Look;
 use super::{Mended, names};
 use crate::error::{Error, Result};
-use oci_spec::runtime::{LinuxSchedulerFlag, PosixRlimit, Spec};
-use serde::Deserialize;
+use oci_spec::runtime::{LinuxSchedulerFlag, Spec};
 use serde_json::{Map, Value};
 use std::path::Path;
 
@@ -23,94 +23,12 @@ pub(super) fn is_doubtful(spec: &Spec) -> bool {
         || hugepages.is_some_and(|limits| limits.iter().any(|limit| limit.limit() < 0))
 }
 
-/// Whether a 0 was read where an absent member is read as 0 too.
-pub(super) fn has_zero(spec: &Spec) -> bool {
-    let process = spec.process().as_ref();
-    let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
-    let zero_rlimit = |limit: &PosixRlimit| limit.soft() == 0 || limit.hard() == 0;
-    process.and_then(|p| p.rlimits().as_ref()).is_some_and(|limits| limits.iter().any(zero_rlimit))
-        || process.is_some_and(|p| p.io_priority().is_some())
-        || resources.is_some_and(|r| r.pids().is_some_and(|pids| pids.limit() == 0))
-        || resources
-            .and_then(|r| r.hugepage_limits().as_ref())
-            .is_some_and(|limits| limits.iter().any(|limit| limit.limit() == 0))
-        || spec
-            .linux()
-            .as_ref()
-            .and_then(|linux| linux.devices().as_ref())
-            .is_some_and(|devices| devices.iter().any(|device| device.major() == 0 || device.minor() == 0))
-}
-
-/// Presence of the members whose absence the types do not show; everything else of the document is skipped.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Look {
-    process: Option<LookProcess>,
-    linux: Option<LookLinux>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct LookProcess {
-    rlimits: Option<Vec<LookRlimit>>,
-    io_priority: Option<LookIoPriority>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct LookRlimit {
-    soft: Option<u64>,
-    hard: Option<u64>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct LookIoPriority {
-    class: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct LookLinux {
-    resources: Option<LookResources>,
-    devices: Option<Vec<LookDevice>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct LookDevice {
-    #[serde(rename = "type")]
-    typ: Option<String>,
-    major: Option<i64>,
-    minor: Option<i64>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct LookResources {
-    pids: Option<LookPids>,
-    hugepage_limits: Option<Vec<LookHugepage>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct LookPids {
-    limit: Option<i64>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct LookHugepage {
-    limit: Option<u64>,
-}
-
 /// Moves into `mended` what the types cannot carry, and makes empty strings absent.
 pub(super) fn fill(spec: &mut Spec, mended: &mut Mended, look: &Look) {
-    mended.missing = missing(look);
+    mended.missing = look.missing();
     if let Some(resources) = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref()) {
-        let seen = look.linux.as_ref().and_then(|l| l.resources.as_ref()).and_then(|r| r.pids.as_ref());
         mended.pids_limit = resources.pids().and_then(|pids| match pids.limit() {
-            0 => seen.and_then(|pids| pids.limit),
+            0 => look.pids_limit(),
             limit => Some(limit),
         });
         // Already there when the document had to be mended.
@@ -124,39 +42,6 @@ pub(super) fn fill(spec: &mut Spec, mended: &mut Mended, look: &Look) {
     }
     take_scheduler_flags(spec, mended);
     empty_is_absent(spec);
-}
-
-fn missing(look: &Look) -> Vec<String> {
-    let mut missing = Vec::new();
-    if let Some(process) = &look.process {
-        for (i, limit) in process.rlimits.iter().flatten().enumerate() {
-            for (member, value) in [("soft", limit.soft), ("hard", limit.hard)] {
-                if value.is_none() {
-                    missing.push(format!("process.rlimits[{i}].{member}"));
-                }
-            }
-        }
-        if process.io_priority.as_ref().is_some_and(|priority| priority.class.is_none()) {
-            missing.push("process.ioPriority.class".to_owned());
-        }
-    }
-    let limits = look.linux.as_ref().and_then(|l| l.resources.as_ref()).map(|r| &r.hugepage_limits);
-    for (i, limit) in limits.into_iter().flatten().flatten().enumerate() {
-        if limit.limit.is_none() {
-            missing.push(format!("linux.resources.hugepageLimits[{i}].limit"));
-        }
-    }
-    for (i, device) in look.linux.iter().flat_map(|linux| linux.devices.iter().flatten()).enumerate() {
-        // Only a FIFO has no numbers.
-        if device.typ.as_deref() != Some("p") {
-            for (member, value) in [("major", device.major), ("minor", device.minor)] {
-                if value.is_none() {
-                    missing.push(format!("linux.devices[{i}].{member}"));
-                }
-            }
-        }
-    }
-    missing
 }
 
 /// The flags that oci-spec spells right; the others came through [`value`].
@@ -419,18 +304,6 @@ mod tests {
             error(&resources(r#""hugepageLimits":[{"pageSize":"2MB","limit":-1}]"#)),
             "linux.resources.hugepageLimits[0].limit: invalid value: integer `-1`, expected u64"
         );
-    }
-
-    #[test]
-    fn required_numbers_are_not_zero_when_absent() {
-        let missing = |text: &str| read(text).mended.missing;
-        let rlimits =
-            process(r#""rlimits":[{"type":"RLIMIT_CORE","soft":0,"hard":0},{"type":"RLIMIT_CPU","soft":1}]"#);
-        assert_eq!(missing(&rlimits), ["process.rlimits[1].hard"]);
-        assert_eq!(missing(&process(r#""ioPriority":{"priority":3}"#)), ["process.ioPriority.class"]);
-        assert!(missing(&process(r#""ioPriority":{"class":"IOPRIO_CLASS_BE"}"#)).is_empty());
-        let hugepages = resources(r#""hugepageLimits":[{"pageSize":"2MB"},{"pageSize":"1GB","limit":0}]"#);
-        assert_eq!(missing(&hugepages), ["linux.resources.hugepageLimits[0].limit"]);
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! tell what was written, the text becomes a `Value`, is mended and read again; this costs some 100 µs. Pure.
 
 use super::Mended;
-use super::mend::{self, Look};
+use super::look::{Look, has_zero};
+use super::mend;
 use crate::error::{Error, Result};
 use oci_spec::runtime::Spec;
 use serde::Deserialize;
@@ -31,7 +32,7 @@ pub(super) fn document(raw: &[u8], file: &str) -> Result<Document> {
     match serde_json::from_slice::<Spec>(raw) {
         Ok(spec) if mend::is_doubtful(&spec) => second_reading(raw, file),
         Ok(mut spec) => {
-            let look = if mend::has_zero(&spec) { look_at(raw, file)? } else { Look::default() };
+            let look = if has_zero(&spec) { look_at(raw, file)? } else { Look::default() };
             let mut mended = Mended::default();
             mend::fill(&mut spec, &mut mended, &look);
             Ok(Document { spec, mended, warnings: Vec::new() })
