@@ -42,7 +42,8 @@ pub struct Cgroups {
 }
 
 /// Makes the container's cgroups (P2). The plan's record must have been saved. A target that already
-/// has processes or is frozen is refused; on any failure what was made is removed again.
+/// has processes or is frozen is refused; an empty one is used and outlives the container; on any failure what was
+/// made is removed again.
 pub fn create(plan: &CgroupPlan) -> Result<Cgroups> {
     let mut cgroups = Cgroups { places: vec![], entries: vec![], leaf: None, record: plan.record() };
     if plan.driver == Driver::Disabled {
@@ -79,6 +80,11 @@ impl Cgroups {
             }
         }
         files::apply(&self.places, &plan.before_entry)?;
+        for (place, hierarchy) in self.places.iter().zip(&plan.hierarchies) {
+            if place.as_ref().is_some_and(|place| !place.is_fresh()) {
+                self.record.found.push(hierarchy.mount.clone());
+            }
+        }
         // What was left out may be a stranger's of the same name: it is not to be killed or removed.
         let mut used = self.places.iter().map(Option::is_some);
         self.record.hierarchies.retain(|_| used.next().unwrap_or(false));

@@ -7,7 +7,7 @@
 use super::files::{Place, is_no_mount};
 use super::kill;
 use crate::error::{Error, Result};
-use crate::plan::cgroup::CgroupRecord;
+use crate::plan::cgroup::{CgroupRecord, Hierarchy};
 use crate::sys::cgroupfs;
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
@@ -22,7 +22,7 @@ const TRIES: u32 = 10;
 pub(super) fn remove(record: &CgroupRecord) -> Result<()> {
     let mut errors = vec![];
     let mut pauses = 0;
-    for hierarchy in &record.hierarchies {
+    for hierarchy in ours(record) {
         let place = match Place::open(hierarchy) {
             Ok(place) => place,
             // The hierarchy is not mounted any more, and its cgroups with it.
@@ -39,9 +39,19 @@ pub(super) fn remove(record: &CgroupRecord) -> Result<()> {
     Error::joined(errors).map_or(Ok(()), |e| Err(e.doing("remove the cgroup")))
 }
 
+/// Where the cgroup was made by create. What was there before is not deleted (runtime.md, delete), nor what the
+/// payload left in it: it cannot be told from what was there.
+fn ours(record: &CgroupRecord) -> impl Iterator<Item = &Hierarchy> {
+    record.hierarchies.iter().filter(|hierarchy| !record.found.contains(&hierarchy.mount))
+}
+
 /// Removes cgroups that nobody is in, without a look inside: the kernel refuses to remove one with processes or
 /// children. False at the first that stays.
 pub(super) fn remove_deserted(record: &CgroupRecord) -> Result<bool> {
+    if !record.found.is_empty() {
+        // It stays, so nothing tells whether somebody is in it.
+        return Ok(false);
+    }
     for hierarchy in &record.hierarchies {
         let place = match Place::open(hierarchy) {
             Ok(place) => place,

@@ -143,6 +143,9 @@ pub struct CgroupRecord {
     /// nothing is killed and only an empty directory goes.
     #[serde(default)]
     pub made: bool,
+    /// Mounts of the hierarchies in which the cgroup was there before create: not ours to remove.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub found: Vec<PathBuf>,
 }
 
 impl CgroupPlan {
@@ -154,6 +157,7 @@ impl CgroupPlan {
             hierarchies: self.hierarchies.clone(),
             v2_controllers: self.v2_controllers.clone(),
             made: false,
+            found: Vec::new(),
         }
     }
 }
