@@ -2,6 +2,7 @@
 //! rest is.
 
 use crate::contract;
+use crate::harness::socket::Receiving;
 use crate::harness::test::{map, parse_report};
 use crate::harness::{Bundle, Test, of};
 use nix::mount::MsFlags;
@@ -64,7 +65,8 @@ fn required_members_are_missed() {
             let hook = json!([{ "path": "/bin/true", "args": ["true"] }]);
             let tmpfs = json!([{ "destination": "/t", "type": "tmpfs", "source": "t" }]);
             let scheduler = json!({ "policy": "SCHED_OTHER", "nice": 1 });
-            let console = json!({ "terminal": true, "consoleSize": { "height": 5, "width": 6 } });
+            let maps = json!([{ "destination": "/d", "type": "bind", "source": "/tmp", "options": ["bind", "idmap"],
+                "uidMappings": [map(0, 5, 1)], "gidMappings": [map(0, 5, 1)] }]);
             let rows = [
                 ("root", json!({ "path": "rootfs", "readonly": true }), "root/path", "path"),
                 ("mounts", tmpfs, "mounts/0/destination", "destination"),
@@ -80,26 +82,25 @@ fn required_members_are_missed() {
                     "process/ioPriority/class",
                     "process.ioPriority.class",
                 ),
-                ("x", console.clone(), "process/consoleSize/height", "height"),
-                ("x", console, "process/consoleSize/width", "width"),
+                ("mounts", maps.clone(), "mounts/0/uidMappings/0/hostID", "mounts[0].uidMappings[0].hostID"),
+                ("mounts", maps, "mounts/0/gidMappings/0/containerID", "mounts[0].gidMappings[0].containerID"),
                 ("hooks/prestart", hook.clone(), "hooks/prestart/0/path", "path"),
                 ("hooks/createRuntime", hook.clone(), "hooks/createRuntime/0/path", "path"),
                 ("hooks/poststop", hook, "hooks/poststop/0/path", "path"),
             ];
             for (field, value, member, word) in rows {
-                refused(
-                    t,
-                    |b| {
-                        if field == "x" {
-                            b.set("process/terminal", json!(true))
-                                .set("process/consoleSize", value["consoleSize"].clone());
-                        } else {
-                            b.set(field, value);
-                        }
-                        b.remove(member);
-                    },
-                    &[word],
-                );
+                refused(t, |b| _ = b.set(field, value).remove(member), &[word]);
+            }
+            for member in ["height", "width"] {
+                let b = t.bundle();
+                let path = t.fresh("console");
+                let _receiving = Receiving::at(&path);
+                b.set("process/terminal", json!(true));
+                b.set("process/consoleSize", json!({ "height": 5, "width": 6 }));
+                b.remove(&format!("process/consoleSize/{member}"));
+                let out = t.call_create(&b, &["--console-socket", path.to_str().unwrap()]).run();
+                out.exits(1).fails_naming(&[member]).one_line();
+                t.nothing_left(&b.id);
             }
         });
 }

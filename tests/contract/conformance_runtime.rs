@@ -38,7 +38,7 @@ fn create_applies_everything_but_the_program() {
         let b = t.bundle();
         b.set("root/readonly", json!(true)).args(&["/guest", "file", "/tmp/ran"]);
         b.mount(json!({ "destination": "/tmp", "type": "bind", "source": t.fresh_dir("tmp"), "options": ["bind"] }));
-        b.set("linux/maskedPaths", json!(["/proc/kcore"])).set("linux/readonlyPaths", json!(["/proc/sys"]));
+        b.set("linux/maskedPaths", json!(["/etc"])).set("linux/readonlyPaths", json!(["/proc/sys"]));
         b.set("linux/sysctl", json!({ "net.ipv4.ip_forward": "1" }));
         b.set("linux/resources/pids", json!({ "limit": 33 }));
         b.add("linux/devices", json!({ "type": "p", "path": "/dev/fifo" }));
@@ -51,7 +51,7 @@ fn create_applies_everything_but_the_program() {
         };
         assert!(flags("/").starts_with("ro"), "{}", flags("/"));
         assert!(flags("/proc/sys").starts_with("ro"), "{}", flags("/proc/sys"));
-        flags("/proc/kcore");
+        flags("/etc");
         flags("/tmp");
         let root = format!("/proc/{pid}/root");
         assert!(Path::new(&root).join("dev/fifo").exists());
