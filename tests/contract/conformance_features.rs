@@ -6,8 +6,6 @@ use crate::harness::socket::Receiving;
 use crate::harness::{Bundle, Test, namespaced};
 use serde_json::{Value, json};
 
-const NO_COMMAND: &str = "has no features command";
-
 fn features(t: &Test) -> Value {
     serde_json::from_str(&t.call(&["features"]).bare().ok().stdout).expect("features is JSON")
 }
@@ -22,7 +20,7 @@ fn words(features: &Value, pointer: &str) -> Vec<String> {
 /// than the value of the ociVersionMin property."
 #[test]
 fn the_versions_are_taken_and_in_order() {
-    contract!(Root).differs("crun", NO_COMMAND).run(|t| {
+    contract!(Root).differs("crun", "has no features command").run(|t| {
         let f = features(t);
         let number = |which: &str| -> Vec<u32> {
             let text = f[which].as_str().unwrap();
@@ -40,7 +38,7 @@ fn the_versions_are_taken_and_in_order() {
 /// Initiative Runtime Specification."; "null MUST NOT be confused with an empty value": there is none.
 #[test]
 fn no_property_is_undefined() {
-    contract!(Root).differs("crun", NO_COMMAND).run(|t| {
+    contract!(Root).differs("crun", "has no features command").run(|t| {
         let f = features(t);
         let keys = |pointer: &str, known: &str| {
             for key in f.pointer(pointer).and_then(Value::as_object).into_iter().flatten().map(|(key, _)| key) {
@@ -72,7 +70,7 @@ fn no_property_is_undefined() {
 /// property of config.json."
 #[test]
 fn annotations_are_strings() {
-    contract!(Root).differs("crun", NO_COMMAND).run(|t| {
+    contract!(Root).differs("crun", "has no features command").run(|t| {
         for (key, value) in features(t)["annotations"].as_object().unwrap() {
             assert!(!key.is_empty() && value.is_string(), "{key}: {value}");
         }
@@ -82,7 +80,7 @@ fn annotations_are_strings() {
 /// "The runtime MUST support the elements in this array as the hooks property of config.json."
 #[test]
 fn every_listed_hook_runs() {
-    contract!(Root).differs("crun", NO_COMMAND).run(|t| {
+    contract!(Root).differs("crun", "has no features command").run(|t| {
         let b = t.bundle();
         let kinds = words(&features(t), "/hooks");
         let trace = t.fresh("trace");
@@ -104,7 +102,7 @@ fn every_listed_hook_runs() {
 /// "The runtime MUST recognize the elements in this array as the options of mounts objects in config.json."
 #[test]
 fn every_listed_mount_option_is_taken() {
-    contract!(Root, MountSetattr).differs("crun", NO_COMMAND).differs("runc", "`defaults` and others fail").run(|t| {
+    contract!(Root, MountSetattr).differs("crun", "has no features command").differs("runc", "`defaults` and others fail").run(|t| {
         let source = t.fresh_dir("source");
         let b = t.bundle();
         for option in words(&features(t), "/mountOptions") {
@@ -132,7 +130,7 @@ fn every_listed_mount_option_is_taken() {
 /// "The runtime MUST recognize the elements in this array as the type of linux.namespaces objects in config.json."
 #[test]
 fn every_listed_namespace_is_made() {
-    contract!(Root, Userns, Timens).differs("crun", NO_COMMAND).run(|t| {
+    contract!(Root, Userns, Timens).differs("crun", "has no features command").run(|t| {
         let b = t.bundle();
         b.userns(100_000);
         let kinds = words(&features(t), "/linux/namespaces");
@@ -155,7 +153,7 @@ fn every_listed_namespace_is_made() {
 /// "The runtime MUST recognize the elements in this array in the process.capabilities object of config.json."
 #[test]
 fn every_listed_capability_is_known() {
-    contract!(Root).differs("crun", NO_COMMAND).run(|t| {
+    contract!(Root).differs("crun", "has no features command").run(|t| {
         let b = t.bundle();
         let f = features(t);
         let known = words(&f, "/linux/capabilities");
@@ -179,79 +177,88 @@ fn takes(t: &Test, what: &str, change: impl FnOnce(&Bundle)) {
 /// syscalls[].args[].op property", "… the architectures property" of the linux.seccomp object.
 #[test]
 fn every_listed_seccomp_word_is_taken() {
-    contract!(Root, Seccomp).differs("crun", NO_COMMAND).run(|t| {
-        let f = features(t);
-        for action in words(&f, "/linux/seccomp/actions") {
-            let socket = t.fresh("listener");
-            let _receiving = Receiving::at(&socket);
-            takes(t, &action, |b| {
-                b.set("linux/seccomp/syscalls/0/action", json!(action));
-                if action == "SCMP_ACT_NOTIFY" {
-                    b.set("linux/seccomp/listenerPath", json!(socket));
-                }
-            });
-        }
-        for op in words(&f, "/linux/seccomp/operators") {
-            let args = json!([{ "index": 1, "value": 3, "valueTwo": 1, "op": op }]);
-            takes(t, &op, |b| _ = b.set("linux/seccomp/syscalls/0/args", args));
-        }
-        let archs = words(&f, "/linux/seccomp/archs");
-        takes(t, "all architectures", |b| _ = b.set("linux/seccomp/architectures", json!(archs)));
-        for arch in archs {
-            let native = json!(["SCMP_ARCH_X86_64", arch]);
-            takes(t, &arch, |b| _ = b.set("linux/seccomp/architectures", native));
-        }
-    });
+    contract!(Root, Seccomp)
+        .differs("crun", "has no features command")
+        .differs("runc", "lists architectures of the other byte order and refuses them")
+        .run(|t| {
+            let f = features(t);
+            for action in words(&f, "/linux/seccomp/actions") {
+                let socket = t.fresh("listener");
+                let _receiving = Receiving::at(&socket);
+                takes(t, &action, |b| {
+                    b.set("linux/seccomp/syscalls/0/action", json!(action));
+                    if action == "SCMP_ACT_NOTIFY" {
+                        b.set("linux/seccomp/listenerPath", json!(socket));
+                    }
+                });
+            }
+            for op in words(&f, "/linux/seccomp/operators") {
+                let args = json!([{ "index": 1, "value": 3, "valueTwo": 1, "op": op }]);
+                takes(t, &op, |b| _ = b.set("linux/seccomp/syscalls/0/args", args));
+            }
+            let archs = words(&f, "/linux/seccomp/archs");
+            takes(t, "all architectures", |b| _ = b.set("linux/seccomp/architectures", json!(archs)));
+            for arch in archs {
+                let native = json!(["SCMP_ARCH_X86_64", arch]);
+                takes(t, &arch, |b| _ = b.set("linux/seccomp/architectures", native));
+            }
+        });
 }
 
 /// "The runtime MUST recognize and support the elements in this array in the flags property of the linux.seccomp
 /// object in config.json."
 #[test]
 fn every_listed_seccomp_flag_is_taken() {
-    contract!(Root, Seccomp).differs("crun", NO_COMMAND).differs("runc", "1.1.5 lists none").run(|t| {
-        let f = features(t);
-        let supported = words(&f, "/linux/seccomp/supportedFlags");
-        let known = words(&f, "/linux/seccomp/knownFlags");
-        assert!(supported.iter().all(|flag| known.contains(flag)), "a subset");
-        for flag in &known {
-            let socket = t.fresh("listener");
-            let _receiving = Receiving::at(&socket);
-            takes(t, flag, |b| {
-                b.set("linux/seccomp/flags", json!([flag]));
-                if flag == "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" {
-                    b.set("linux/seccomp/syscalls/0/action", json!("SCMP_ACT_NOTIFY"));
-                    b.set("linux/seccomp/listenerPath", json!(socket));
-                }
-            });
-        }
-        takes(t, "all flags without a listener", |b| _ = b.set("linux/seccomp/flags", json!(supported)));
-    });
+    contract!(Root, Seccomp)
+        .differs("crun", "has no features command")
+        .differs("runc", "1.1.5 lists none")
+        .run(|t| {
+            let f = features(t);
+            let supported = words(&f, "/linux/seccomp/supportedFlags");
+            let known = words(&f, "/linux/seccomp/knownFlags");
+            assert!(supported.iter().all(|flag| known.contains(flag)), "a subset");
+            for flag in &known {
+                let socket = t.fresh("listener");
+                let _receiving = Receiving::at(&socket);
+                takes(t, flag, |b| {
+                    b.set("linux/seccomp/flags", json!([flag]));
+                    if flag == "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" {
+                        b.set("linux/seccomp/syscalls/0/action", json!("SCMP_ACT_NOTIFY"));
+                        b.set("linux/seccomp/listenerPath", json!(socket));
+                    }
+                });
+            }
+            takes(t, "all flags without a listener", |b| _ = b.set("linux/seccomp/flags", json!(supported)));
+        });
 }
 
 /// "The runtime MUST recognize the elements in this array as the mode of linux.memoryPolicy objects in config.json",
 /// and of flags alike. What is implemented is listed.
 #[test]
 fn every_listed_memory_policy_is_taken() {
-    contract!(Root, Numa).differs("crun", NO_COMMAND).differs("runc", "1.1.5 does not know it").run(|t| {
-        let f = features(t);
-        let modes = words(&f, "/linux/memoryPolicy/modes");
-        let flags = words(&f, "/linux/memoryPolicy/flags");
-        assert_eq!((modes.len(), flags.len()), (7, 3), "all of runtime-spec 1.3 are implemented");
-        for mode in modes {
-            let b = t.bundle();
-            b.set("linux/memoryPolicy", json!({ "mode": mode }));
-            if mode != "MPOL_DEFAULT" && mode != "MPOL_LOCAL" {
-                b.set("linux/memoryPolicy/nodes", json!("0"));
+    contract!(Root, Numa)
+        .differs("crun", "has no features command")
+        .differs("runc", "1.1.5 does not know it")
+        .run(|t| {
+            let f = features(t);
+            let modes = words(&f, "/linux/memoryPolicy/modes");
+            let flags = words(&f, "/linux/memoryPolicy/flags");
+            assert_eq!((modes.len(), flags.len()), (7, 3), "all of runtime-spec 1.3 are implemented");
+            for mode in modes {
+                let b = t.bundle();
+                b.set("linux/memoryPolicy", json!({ "mode": mode }));
+                if mode != "MPOL_DEFAULT" && mode != "MPOL_LOCAL" {
+                    b.set("linux/memoryPolicy/nodes", json!("0"));
+                }
+                recognised(t, &b, &mode);
             }
-            recognised(t, &b, &mode);
-        }
-        for flag in flags {
-            let b = t.bundle();
-            let mode = if flag == "MPOL_F_NUMA_BALANCING" { "MPOL_BIND" } else { "MPOL_INTERLEAVE" };
-            b.set("linux/memoryPolicy", json!({ "mode": mode, "nodes": "0", "flags": [flag] }));
-            recognised(t, &b, &flag);
-        }
-    });
+            for flag in flags {
+                let b = t.bundle();
+                let mode = if flag == "MPOL_F_NUMA_BALANCING" { "MPOL_BIND" } else { "MPOL_INTERLEAVE" };
+                b.set("linux/memoryPolicy", json!({ "mode": mode, "nodes": "0", "flags": [flag] }));
+                recognised(t, &b, &flag);
+            }
+        });
 }
 
 /// The kernel may know less (a mode newer than it, no NUMA balancing): EINVAL of set_mempolicy is its answer.
@@ -267,7 +274,7 @@ fn recognised(t: &Test, b: &Bundle, what: &str) {
 /// uidMappings and gidMappings properties." (mountExtensions.idmap.enabled)
 #[test]
 fn idmapped_mounts_are_listed() {
-    contract!(Root).differs("crun", NO_COMMAND).differs("runc", "1.1.5 has none").run(|t| {
+    contract!(Root).differs("crun", "has no features command").differs("runc", "1.1.5 has none").run(|t| {
         assert_eq!(features(t).pointer("/linux/mountExtensions/idmap/enabled"), Some(&json!(true)));
     });
 }

@@ -30,16 +30,19 @@ fn the_path_of_every_hook_is_absolute() {
 /// "If set, timeout MUST be greater than zero."
 #[test]
 fn the_timeout_of_every_hook_is_above_zero() {
-    contract!(Root).differs("crun", "takes it for none").run(|t| {
-        for kind in ALL {
-            for timeout in [0, -1] {
-                let b = t.bundle();
-                b.add(&format!("hooks/{kind}"), json!({ "path": "/bin/true", "timeout": timeout }));
-                t.create(&b).exits(1).fails_naming(&["timeout"]).one_line();
-                t.nothing_left(&b.id);
+    contract!(Root)
+        .differs("runc", "1.1.5 asks it of the hooks of create only")
+        .differs("crun", "takes it for none")
+        .run(|t| {
+            for kind in ALL {
+                for timeout in [0, -1] {
+                    let b = t.bundle();
+                    b.add(&format!("hooks/{kind}"), json!({ "path": "/bin/true", "timeout": timeout }));
+                    t.create(&b).exits(1).fails_naming(&["timeout"]).one_line();
+                    t.nothing_left(&b.id);
+                }
             }
-        }
-    });
+        });
 }
 
 /// "Hooks MUST be called in the listed order."
@@ -56,13 +59,15 @@ fn hooks_of_every_kind_run_in_the_listed_order() {
         }
         t.create(&b).ok();
         t.start(&b).ok();
+        let inside = || std::fs::read_to_string(b.host("/trace")).unwrap_or_default();
+        crate::harness::test::wait_until(std::time::Duration::from_secs(5), || inside().lines().count() == 3);
         t.rt(&["delete", "--force", &b.id]).ok();
         let wanted = |kinds: &[&str]| -> String {
             kinds.iter().flat_map(|kind| (0..3).map(move |n| format!("{kind}{n}\n"))).collect()
         };
         let kinds = ["prestart", "createRuntime", "createContainer", "poststart", "poststop"];
         assert_eq!(std::fs::read_to_string(&trace).unwrap(), wanted(&kinds));
-        assert_eq!(std::fs::read_to_string(b.host("/trace")).unwrap(), wanted(&["startContainer"]));
+        assert_eq!(inside(), wanted(&["startContainer"]));
     });
 }
 
@@ -204,6 +209,7 @@ fn lifecycle_goes_on(t: &Test, kind: &str) {
 #[test]
 fn a_failing_poststop_hook_is_warned_of() {
     contract!(Root)
+        .differs("crun", "1.8.1 says nothing")
         .differs("runc", "1.1.5 stops at the first that fails")
         .run(|t| lifecycle_goes_on(t, "poststop"));
 }
