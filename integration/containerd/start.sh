@@ -92,7 +92,7 @@ attached() {
     spec_file meet sh -c 'while :; do echo tick; sleep 0.1; done'
     ctr c create --config "$work/meet.json" meet
     ctr task start -d meet >/dev/null 2>&1
-    has "ctr task attach: the output of a running task" tick "$(timeout 3 ctr --address "$work/containerd.sock" task attach meet)"
+    has "ctr task attach: the output of a running task" tick "$(timeout -s KILL 3 ctr --address "$work/containerd.sock" task attach meet)"
     remove meet
 }
 
