@@ -25,7 +25,8 @@ same "docker exec: it is in the container's cgroup" "$(sed -n 's/^.*pids://p' "/
     "$(docker exec -d host sleep 555; sleep 0.5; for p in $(left_processes '^sleep 555' | cut -d ' ' -f 1); do sed -n 's/^.*pids://p' "/proc/$p/cgroup"; done)"
 has "docker exec -d: it runs on" 'sleep 555' "$(docker top host)"
 has "docker exec -t: a terminal" '^/dev/pts/0$' "$(docker exec -t host tty | tr -d '\r')"
-output=$(typed --size 29x77 '$ =>stty size; tty; exit 6\n' -- docker exec -it host sh; exit "${PIPESTATUS[0]}")
+sized='for i in 1 2 3 4 5 6 7 8 9; do stty size 2>/dev/null | grep . && break; sleep 0.3; done'
+output=$(typed --size 29x77 "\$ =>$sized; tty; exit 6\n" -- docker exec -it host sh; exit "${PIPESTATUS[0]}")
 same "docker exec -it: the shell's exit status" 6 $?
 has "docker exec -it: the terminal's size" '^29 77$' "$output"
 has "docker exec -it: its name" '^/dev/pts/[0-9]+$' "$output"

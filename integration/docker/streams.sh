@@ -12,7 +12,9 @@ same "docker run -i: a megabyte passes unchanged" "$(head -c 1048576 /dev/zero |
     "$(head -c 1048576 /dev/zero | tr '\0' x | run -i $image cat | sha256sum)"
 has "docker run: without -t no terminal" '^not a tty$' "$(run $image tty 2>&1)"
 has "docker run -t: a terminal" '^/dev/pts/0$' "$(run -t $image tty | tr -d '\r')"
-output=$(typed --size 33x101 '# =>stty size; tty; echo TERM=$TERM; exit 5\n' -- docker run --rm -it --name typed $image sh; exit "${PIPESTATUS[0]}")
+# The client sets the size only after the start.
+sized='for i in 1 2 3 4 5 6 7 8 9; do stty size 2>/dev/null | grep . && break; sleep 0.3; done'
+output=$(typed --size 33x101 "# =>$sized; tty; echo TERM=\$TERM; exit 5\n" -- docker run --rm -it --name typed $image sh; exit "${PIPESTATUS[0]}")
 same "docker run -it: the shell's exit status" 5 $?
 has "docker run -it: the terminal's size" '^33 101$' "$output"
 has "docker run -it: its name" '^/dev/pts/0$' "$output"
