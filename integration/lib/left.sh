@@ -14,8 +14,8 @@ left_mounts() {
 left_processes() {
     local pid
     for pid in /proc/[0-9]*; do
-        tr '\0' ' ' <"$pid/cmdline" | grep -E -- "$1" | sed "s|^|${pid#/proc/} |"
-    done 2>/dev/null
+        { tr '\0' ' ' <"$pid/cmdline"; } 2>/dev/null | grep -E -- "$1" | sed "s|^|${pid#/proc/} |"
+    done
 }
 
 remove_cgroups() {
