@@ -39,8 +39,10 @@ has "docker run --mount type=tmpfs: size and mode" '^700 tmpfs +8192 ' \
 has "docker run --mount volume-opt: a tmpfs volume" '^memory /data tmpfs .*size=2048k' \
     "$(run --mount 'type=volume,target=/data,volume-driver=local,volume-opt=type=tmpfs,volume-opt=device=memory,"volume-opt=o=size=2m"' $image grep ' /data ' /proc/mounts)"
 same "docker run -v: of the same place under two names" host "$(run -v "$work/plain:/a" -v "$work/plain:/b:ro" $image cat /b/file)"
-same "docker run -v: one inside another" "host passwd" \
-    "$(run -v "$work/plain:/a" -v /etc/hostname:/a/file2:ro --mount type=tmpfs,target=/a/made $image sh -c 'touch /a/made/x; echo $(cat /a/file) passwd')"
+echo inner >"$work/inner"
+same "docker run -v: one inside another" "host inner" \
+    "$(run -v "$work/plain:/a" -v "$work/inner:/a/new:ro" --tmpfs /a/made $image sh -c 'touch /a/made/x && echo $(cat /a/file) $(cat /a/new)' 2>&1)"
+same "docker run --tmpfs: inside a bind mount it keeps the host's files away" "" "$(ls "$work/plain/made")"
 
 # A mount below the source of a bind mount.
 mkdir -p "$work/plain/below" && mount -t tmpfs none "$work/plain/below" && touch "$work/plain/below/seen"
