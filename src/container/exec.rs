@@ -21,11 +21,12 @@ use crate::security::labels::{ExecLabels, exec_labels};
 use crate::state::{Entry, Record};
 use crate::sys::clone::{Child, Clone, clone3};
 use crate::sys::last_stage::{layout, read_page};
+use crate::sys::memfd::memfd_create;
 use crate::sys::process::{ended_within, has_ended, kill_child, wait};
 use crate::sys::procfs::Proc;
 use crate::sys::socket::{connect_unix_stream, seqpacket_pair};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{MemfdFlags, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -191,7 +192,7 @@ fn open_root(init_pid: i32) -> Result<OwnedFd> {
 
 /// Written by plain stores, so that a filter which denies write(2) hides no failure.
 fn status_page() -> Result<OwnedFd> {
-    let page = rustix::fs::memfd_create(c"status", MemfdFlags::CLOEXEC).call("memfd_create")?;
+    let page = memfd_create(c"status")?;
     rustix::fs::ftruncate(&page, layout::PAGE_SIZE as u64).call("ftruncate")?;
     Ok(page)
 }

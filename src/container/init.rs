@@ -20,13 +20,14 @@ use crate::security::keyring;
 use crate::security::labels::{ExecLabels, set_key_label};
 use crate::state::Entry;
 use crate::sys::last_stage::{self, layout};
+use crate::sys::memfd::memfd_create;
 use crate::sys::path::{Last, RootFd};
 use crate::sys::process::{
     close_all_but, close_inherited, exit_now, keep_on_exec, reset_signals, set_dumpable, set_name, setsid,
 };
 use crate::sys::procfs::Proc;
 use crate::sys::{net, ns};
-use rustix::fs::{FileType, MemfdFlags, OFlags};
+use rustix::fs::{FileType, OFlags};
 use std::convert::Infallible;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -274,7 +275,7 @@ fn hook_stdin(plan: &CreatePlan) -> Result<Option<OwnedFd>> {
         bundle: &plan.bundle,
         annotations: &plan.annotations,
     };
-    let fd = rustix::fs::memfd_create(c"state", MemfdFlags::CLOEXEC).call("memfd_create")?;
+    let fd = memfd_create(c"state")?;
     rustix::io::pwrite(&fd, &state.json()?, 0).call("write")?;
     Ok(Some(fd))
 }

@@ -7,6 +7,7 @@ pub mod cgroupfs;
 pub mod clone;
 pub mod key;
 pub mod last_stage;
+pub mod memfd;
 pub mod mount;
 pub mod net;
 pub mod ns;

@@ -10,7 +10,8 @@ use std::ffi::{CString, OsString};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 
-use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, StatVfsMountFlags};
+use crate::sys::memfd::memfd_executable;
+use rustix::fs::{Mode, OFlags, SealFlags, StatVfsMountFlags};
 
 use crate::error::{Call, Doing, Error, Result};
 use crate::sys::mount::{Attr, mount_setattr, open_tree_clone};
@@ -80,13 +81,7 @@ fn read_only_clone() -> Result<OwnedFd> {
 
 fn sealed_copy() -> Result<OwnedFd> {
     let own = open(OFlags::RDONLY)?;
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let copy = match rustix::fs::memfd_create(c"orlop", flags | MemfdFlags::EXEC) {
-        // Kernels before 6.3 do not know MFD_EXEC and need it not.
-        Err(rustix::io::Errno::INVAL) => rustix::fs::memfd_create(c"orlop", flags),
-        answer => answer,
-    };
-    let copy = copy.call("memfd_create")?;
+    let copy = memfd_executable(c"orlop")?.ok_or_else(|| Error::sys("memfd_create", libc::EACCES))?;
     let mut left = rustix::fs::fstat(&own).call("fstat")?.st_size as u64;
     while left > 0 {
         let wanted = usize::try_from(left).unwrap_or(usize::MAX);

@@ -3,9 +3,9 @@
 
 use crate::error::{Call, Error, Result};
 use crate::sys::clone::{Clone, clone3};
+use crate::sys::memfd::memfd_create;
 use crate::sys::process::{Ended, ended_within, exit_now, kill_child, reset_signals, wait};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::MemfdFlags;
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -44,7 +44,7 @@ pub fn run(program: &Program) -> Result<Outcome> {
     let path = cstring(program.path)?;
     let args = cstrings(program.args)?;
     let env = cstrings(program.env)?;
-    let input = rustix::fs::memfd_create(c"stdin", MemfdFlags::CLOEXEC).call("memfd_create")?;
+    let input = memfd_create(c"stdin")?;
     rustix::io::pwrite(&input, program.stdin, 0).call("write")?;
     let (output, output_end) = pipe()?;
     let (failure, failure_end) = pipe()?;

@@ -254,3 +254,26 @@ fn output_of_an_earlier_hook_is_not_blamed_on_the_next() {
         assert!(out.stderr.contains("exit status 3") && !out.stderr.contains("innocent"), "{}", out.stderr);
     });
 }
+
+/// A filter of an outer container that does not know memfd_create.
+#[test]
+fn without_memfd_create() {
+    contract!(Root, Tool("strace")).ours_only("the peers do not start at all").run(|t| {
+        let b = t.running();
+        let more = t.bundle();
+        let cat = json!([{ "path": "/bin/cat" }]);
+        more.set("hooks", json!({ "createRuntime": cat, "startContainer": cat, "poststop": cat }));
+        more.args(&["/bin/echo", "started"]).write();
+        let inject = "inject=memfd_create:error=ENOSYS";
+        let strace = ["strace", "-f", "-o", "/dev/null", "-e", "trace=memfd_create", "-e", inject];
+        let line = format!(
+            "$RT exec {} /bin/echo joined && $RT run --bundle {} {}",
+            b.id,
+            more.dir.display(),
+            more.id
+        );
+        let out = script(t, &strace, &line);
+        assert!(out.status.success(), "{}", text(&out));
+        assert_eq!(String::from_utf8_lossy(&out.stdout), "joined\nstarted\n", "{}", text(&out));
+    });
+}

@@ -8,22 +8,16 @@ mod raw;
 mod stage;
 
 use crate::error::{Call, Error, Result};
-use rustix::fs::{MemfdFlags, SealFlags};
+use crate::sys::memfd::memfd_executable;
+use rustix::fs::SealFlags;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// A sealed memfd with the program and its plan: nobody can change what init is going to execute, and
 /// what /proc/PID/exe leads to is worth nothing (CVE-2019-5736).
 ///
-/// None where memfds may not be executed (vm.memfd_noexec=2): then [`enter_forked`].
+/// None where there is no memfd that may be executed (vm.memfd_noexec=2, a filter around us): then [`enter_forked`].
 pub fn seal(plan: &[u8]) -> Result<Option<OwnedFd>> {
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let fd = match rustix::fs::memfd_create(c"orlop", flags | MemfdFlags::EXEC) {
-        Ok(fd) => fd,
-        // Kernels before 6.3 do not know MFD_EXEC and need it not.
-        Err(rustix::io::Errno::INVAL) => rustix::fs::memfd_create(c"orlop", flags).call("memfd_create")?,
-        Err(rustix::io::Errno::ACCESS) => return Ok(None),
-        Err(e) => return Err(Error::sys("memfd_create", e.raw_os_error())),
-    };
+    let Some(fd) = memfd_executable(c"orlop")? else { return Ok(None) };
     let file = image::executable(plan);
     let mut rest = &file[..];
     while !rest.is_empty() {
