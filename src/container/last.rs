@@ -92,6 +92,7 @@ fn lay_out_process(builder: &mut Builder, plan: &mut Plan, process: &ProcessPlan
     plan.first_closed = process.fds.first_closed();
     for (wanted, flag) in [
         (process.set_groups, layout::SET_GROUPS),
+        (process.groups_optional, layout::GROUPS_OPTIONAL),
         (process.no_new_privs, layout::NO_NEW_PRIVS),
         (given_as_path(process), layout::PATH_GIVEN),
     ] {

@@ -67,6 +67,8 @@ pub struct ProcessPlan {
     pub groups: Vec<u32>,
     /// Call setgroups(2), with an empty list too; without it the caller's groups stay.
     pub set_groups: bool,
+    /// No groups are asked for in a user namespace, which may deny setgroups(2): only after a join is that known.
+    pub groups_optional: bool,
     pub capabilities: CapabilityPlan,
     pub no_new_privs: bool,
     pub rlimits: Vec<RlimitPlan>,
@@ -162,6 +164,7 @@ pub fn plan_process(
             "process.user.gid",
             "gid",
         )?,
+        groups_optional: groups.is_empty() && options.userns,
         groups,
         set_groups,
         capabilities: CapabilityPlan::new(process.capabilities().as_ref(), options.grantable, warnings),

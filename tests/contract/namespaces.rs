@@ -1,9 +1,10 @@
 //! linux.namespaces, mappings, time offsets, host names, sysctl (contract §2.1, §2.5).
 
 use crate::contract;
-use crate::harness::test::map;
+use crate::harness::test::{map, wait_until};
 use crate::harness::{Bundle, Test, namespaced, of};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 const KINDS: [(&str, &str); 6] = [
     ("pid", "pid"),
@@ -166,6 +167,38 @@ fn an_existing_user_namespace_is_joined() {
         let meta = std::fs::metadata(b.host("/new")).unwrap();
         assert_eq!(std::os::unix::fs::MetadataExt::uid(&meta), 100_000);
     });
+}
+
+/// A user namespace made without privilege denies setgroups(2): only who asks for groups fails.
+#[test]
+fn a_user_namespace_that_denies_setgroups_is_joined() {
+    contract!(Root, Userns, Tool("unshare")).differs("runc", "1.1.5 wants mappings besides the path").run(
+        |t| {
+            let mut holder =
+                std::process::Command::new("unshare").args(["-U", "sleep", "1000"]).spawn().unwrap();
+            let file = |name: &str| format!("/proc/{}/{name}", holder.id());
+            let ours = std::fs::read_link("/proc/self/ns/user").unwrap();
+            assert!(wait_until(Duration::from_secs(5), || {
+                std::fs::read_link(file("ns/user")).is_ok_and(|link| link != ours)
+            }));
+            for (name, text) in
+                [("setgroups", "deny"), ("gid_map", "0 100000 65536"), ("uid_map", "0 100000 65536")]
+            {
+                std::fs::write(file(name), text).unwrap();
+            }
+            let b = t.bundle();
+            b.userns(100_000).remove("linux/uidMappings").remove("linux/gidMappings");
+            b.edit(|c| namespaced(c, "user", Some(&file("ns/user"))));
+            t.create(&b).ok();
+            t.start(&b).ok();
+            t.rt(&["exec", &b.id, "/bin/true"]).ok();
+            t.rt(&["exec", "-u", "7:7", &b.id, "/bin/true"]).ok();
+            t.rt(&["exec", "-g", "7", &b.id, "/bin/true"]).fails();
+            t.rt(&["delete", "--force", &b.id]).ok();
+            holder.kill().unwrap();
+            holder.wait().unwrap();
+        },
+    );
 }
 
 /// A pod: user namespace and the ones that it owns, all joined.

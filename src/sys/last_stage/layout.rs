@@ -21,6 +21,8 @@ pub const SECCOMP_LISTENER: u64 = 8;
 /// Unknown filter flags may be dropped and the call repeated without them.
 pub const SECCOMP_FLAGS_OPTIONAL: u64 = 16;
 pub const SET_GROUPS: u64 = 32;
+/// No groups are asked for: a user namespace that denies setgroups(2) may keep the caller's.
+pub const GROUPS_OPTIONAL: u64 = 64;
 /// `process` is absent: wait at the gate, then fail.
 pub const NO_PROCESS: u64 = 128;
 /// args[0] holds a slash: no search, and the error says so.

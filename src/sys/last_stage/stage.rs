@@ -194,10 +194,10 @@ impl Stage {
             self.enter_cwd(false);
             self.check(Op::KeepCaps, call(nr::PRCTL, PR_SET_KEEPCAPS, 1, 0, 0));
             if self.has(layout::SET_GROUPS) {
-                self.check(
-                    Op::Groups,
-                    call(nr::SETGROUPS, plan.group_count as usize, plan.groups as usize, 0, 0),
-                );
+                let result = call(nr::SETGROUPS, plan.group_count as usize, plan.groups as usize, 0, 0);
+                if !(self.has(layout::GROUPS_OPTIONAL) && errno(result) == EPERM) {
+                    self.check(Op::Groups, result);
+                }
             }
             let (gid, uid) = (plan.gid as usize, plan.uid as usize);
             self.check(Op::Gid, call(nr::SETRESGID, gid, gid, gid, 0));
