@@ -79,11 +79,9 @@ fn leave_invalid_domain(place: &Place, domain: bool) -> Result<()> {
         return Ok(());
     }
     if domain {
-        return Err(Error::new(
-            "the parent cgroup is threaded and gives no memory, cpu, io or hugetlb limits",
-        )
-        .at(place.shown.display().to_string())
-        .hint("choose a linux.cgroupsPath below a domain cgroup"));
+        return Err(Error::new("the parent cgroup is threaded and gives cpu, cpuset and pids limits only")
+            .at(place.shown.display().to_string())
+            .hint("choose a linux.cgroupsPath below a domain cgroup"));
     }
     place.write("cgroup.type", "threaded").doing("make the cgroup threaded")
 }

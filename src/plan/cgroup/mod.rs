@@ -25,6 +25,9 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::path::PathBuf;
 
+/// Controllers of v2 that serve threaded cgroups too (cgroups(7)); all others want a domain.
+const THREADED: [&str; 4] = ["cpu", "cpuset", "perf_event", "pids"];
+
 /// Who makes the cgroup (`--systemd-cgroup`, `--cgroup-manager`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Driver {
@@ -199,7 +202,7 @@ pub fn plan(wanted: &Wanted<'_>, facts: &CgroupFacts, warnings: &mut Vec<String>
         driver: wanted.driver,
         layout: facts.layout,
         cpuset_copy: hierarchies.iter().position(|h| h.controllers.iter().any(|c| c == "cpuset")),
-        domain: used.iter().any(|c| ["memory", "io", "cpu", "hugetlb"].contains(&c.as_str())),
+        domain: used.iter().any(|c| !THREADED.contains(&c.as_str())),
         hierarchies,
         enable,
         limited,

@@ -157,6 +157,13 @@ fn memory() {
     let check = planned(r#"{"memory":{"limit":4096,"checkBeforeUpdate":true}}"#, &v2_host()).unwrap();
     assert_eq!(check.memory_check.unwrap().limit, 4096);
     assert!(check.domain);
+    for (resources, domain) in [
+        (r#"{"cpu":{"quota":5000,"cpus":"0"},"pids":{"limit":5}}"#, false),
+        (r#"{"blockIO":{"weight":500}}"#, true),
+        (r#"{"cpu":{"quota":5000},"memory":{"limit":4096}}"#, true),
+    ] {
+        assert_eq!(planned(resources, &v2_host()).unwrap().domain, domain, "{resources}");
+    }
 }
 
 #[test]
