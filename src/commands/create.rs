@@ -130,7 +130,9 @@ fn announce(created: &Created, pid_file: Option<&Path>, pidfd_socket: Option<&Pa
     if let Some(path) = pid_file {
         write_pid_file(path, created.init.pid)?;
     }
-    if let Some(path) = pidfd_socket {
+    // crun's way to ask for the same.
+    let annotated = created.record.annotations.get("run.oci.pidfd_receiver").map(Path::new);
+    for path in pidfd_socket.into_iter().chain(annotated) {
         create::send_pidfd(&created.init, b"standard", path)?;
     }
     Ok(())

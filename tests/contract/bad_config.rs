@@ -467,3 +467,17 @@ fn a_config_of_megabytes_is_no_problem_and_more_is_refused() {
             .one_line();
     });
 }
+
+/// A handler of crun's runs programs of another kind: plain processes they are not.
+#[test]
+fn an_unknown_handler_is_refused() {
+    contract!(Root)
+        .differs("runc", "does not know the annotation")
+        .differs("crun", "1.8.1 here has no handlers and does not look")
+        .run(|t| {
+            let b = t.bundle();
+            b.set("annotations", json!({ "run.oci.handler": "krun" }));
+            t.create(&b).exits(1).fails_naming(&["run.oci.handler", "krun"]).one_line();
+            t.nothing_left(&b.id);
+        });
+}

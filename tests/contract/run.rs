@@ -261,3 +261,18 @@ fn output_of_short_programs_is_complete() {
         }
     });
 }
+
+#[test]
+fn an_annotation_asks_for_a_pidfd_too() {
+    contract!(Root)
+        .differs("runc", "does not know the annotation")
+        .wavers("crun", "sends in its own way")
+        .run(|t| {
+            let b = t.bundle();
+            let path = t.dir.join("pidfd.sock");
+            b.set("annotations", json!({ "run.oci.pidfd_receiver": path }));
+            let receiving = crate::harness::socket::Receiving::at(&path);
+            t.create(&b).ok();
+            assert_eq!(receiving.take().fds.len(), 1);
+        });
+}
