@@ -11,14 +11,23 @@ pub struct Args {
     /// Kill what still runs
     #[arg(short, long)]
     force: bool,
+    /// The ids are extended regular expressions: all containers that they match
+    #[arg(short, long)]
+    regex: bool,
     /// The containers' ids
     #[arg(required = true)]
     ids: Vec<String>,
 }
 
 pub fn run(context: &Context, args: &Args) -> Outcome {
+    let mut ids = args.ids.clone();
+    if args.regex {
+        let matching: Result<Vec<_>> = ids.iter().map(|pattern| context.matching(pattern)).collect();
+        ids = matching?.concat();
+        ids.dedup();
+    }
     let failed: Vec<Error> =
-        args.ids.iter().filter_map(|id| one(context, id, args.force, args.ids.len() > 1).err()).collect();
+        ids.iter().filter_map(|id| one(context, id, args.force, args.regex || ids.len() > 1).err()).collect();
     match Error::joined(failed) {
         Some(e) => Err(e.into()),
         None => Ok(0),

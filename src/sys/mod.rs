@@ -15,6 +15,7 @@ pub mod own_image;
 pub mod path;
 pub mod process;
 pub mod procfs;
+pub mod regex;
 pub mod sched;
 pub mod signal;
 pub mod socket;

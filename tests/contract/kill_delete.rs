@@ -376,3 +376,19 @@ fn spawn_with_pid(pid: i32) -> Option<std::process::Child> {
     }
     None
 }
+
+#[test]
+fn kill_and_delete_take_expressions() {
+    contract!(Root).differs("runc", "has no --regex").run(|t| {
+        let (one, two, other) = (t.running(), t.running(), t.running());
+        let pattern = format!("^({}|{})$", one.id, two.id);
+        t.rt(&["kill", "--regex", &pattern, "KILL"]).ok();
+        t.wait_status(&one.id, "stopped");
+        t.wait_status(&two.id, "stopped");
+        assert_eq!(t.status(&other.id), "running");
+        t.rt(&["delete", "-r", &pattern]).ok();
+        assert!(!t.has_state(&one.id) && !t.has_state(&two.id) && t.has_state(&other.id));
+        t.rt(&["delete", "--force", "--regex", &format!("^{}$", other.id)]).ok();
+        t.nothing_left(&other.id);
+    });
+}
