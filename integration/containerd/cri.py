@@ -233,7 +233,9 @@ def resources(client, pods):
     client.call("UpdateContainerResources", container_id=made.id, linux={"memory_limit_in_bytes": 32 << 20})
     made.start()
     same("cri UpdateContainerResources: before the start", str(32 << 20), made.limit("memory", "memory.limit_in_bytes", "memory.max"))
-    hungry = pod.start("dd", "if=/dev/zero", "of=/dev/null", "bs=100M", "count=1", resources={"memory_limit_in_bytes": 32 << 20})
+    # The shell outlives dd: containerd may hear of the end of pid 1 before it hears of the killing.
+    command = "dd if=/dev/zero of=/dev/null bs=100M count=1; code=$?; sleep 1; exit $code"
+    hungry = pod.start("sh", "-c", command, resources={"memory_limit_in_bytes": 32 << 20})
     status = hungry.wait()
     same("cri ContainerStatus: killed for memory", (137, "OOMKilled"), (status.exit_code, status.reason))
     pod.gone()
@@ -274,6 +276,8 @@ def failures(client, pods):
 def main():
     socket, work, tag, *part = sys.argv[1:]
     client = Client(socket)
+    # The socket is there before the service is: "server is not initialized yet".
+    within(30, lambda: not client.fails("Status"))
 
     def pods(name, **security):
         return Pod(client, IMAGE, work, tag, name, **security)
