@@ -44,6 +44,7 @@ docker run -d --name asleep --restart unless-stopped $image sleep 1000 >/dev/nul
 docker stop --time 0 asleep >/dev/null
 stop_dockerd
 same "dockerd stop: its containers end" "" "$(left_processes '^sleep 1000')"
+within 10 eval '[ -z "$(left_cgroups)" ]'
 same "dockerd stop: no cgroup of a container is left" "" "$(left_cgroups)"
 start_dockerd || not_ok "dockerd restart: it starts again" "$(tail "$work/dockerd.log")"
 within 20 is phoenix '{{.State.Running}}' true
