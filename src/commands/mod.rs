@@ -227,10 +227,9 @@ impl Context {
 
     /// Ids of existing containers that an extended regular expression matches, for crun's `--regex`.
     fn matching(&self, pattern: &str) -> Result<Vec<String>> {
-        let regex = crate::sys::regex::Regex::new(pattern)?;
         let Some(root) = self.root()? else { return Ok(Vec::new()) };
         let is_id = |id: &String| crate::spec::names::check_container_id(id).is_ok();
-        Ok(root.ids()?.into_iter().filter(is_id).filter(|id| regex.matches(id)).collect())
+        Ok(root.matching(pattern)?.into_iter().filter(is_id).collect())
     }
 
     fn warn_all(&self, warnings: &[String]) {

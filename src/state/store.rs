@@ -3,6 +3,7 @@
 
 use super::{Record, VERSION};
 use crate::error::{Call, Doing, Error, Kind, Result};
+use crate::sys::regex::Regex;
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, OwnedFd};
@@ -115,6 +116,12 @@ impl Root {
         }
         ids.sort();
         Ok(ids)
+    }
+
+    /// Ids that an extended regular expression matches.
+    pub fn matching(&self, pattern: &str) -> Result<Vec<String>> {
+        let regex = Regex::new(pattern)?;
+        Ok(self.ids()?.into_iter().filter(|id| regex.matches(id)).collect())
     }
 
     /// Finishes the removals that a killed `delete` has left half done.
