@@ -17,14 +17,17 @@ fn hook(b: &Bundle, kind: &str, script: &str) {
 /// "This specification extends the IEEE standard in that path MUST be absolute."
 #[test]
 fn the_path_of_every_hook_is_absolute() {
-    contract!(Root).differs("runc", "takes it").differs("crun", "takes it").run(|t| {
-        for kind in ALL {
-            let b = t.bundle();
-            b.add(&format!("hooks/{kind}"), json!({ "path": "bin/true" }));
-            t.create(&b).exits(1).fails_naming(&[&format!("hooks.{kind}[0].path")]).one_line();
-            t.nothing_left(&b.id);
-        }
-    });
+    contract!(Root)
+        .differs("runc", "finds out when it runs the hook")
+        .differs("crun", "finds out when it runs the hook")
+        .run(|t| {
+            for kind in ALL {
+                let b = t.bundle();
+                b.add(&format!("hooks/{kind}"), json!({ "path": "bin/true" }));
+                t.create(&b).exits(1).fails_naming(&[&format!("hooks.{kind}[0].path")]).one_line();
+                t.nothing_left(&b.id);
+            }
+        });
 }
 
 /// "If set, timeout MUST be greater than zero."

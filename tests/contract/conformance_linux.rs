@@ -184,7 +184,7 @@ fn the_same_cgroups_path_is_the_same_place() {
 /// "Runtimes MAY consider certain cgroupsPath values to be invalid, and MUST generate an error if this is the case."
 #[test]
 fn a_cgroups_path_that_cannot_be_is_an_error() {
-    contract!(Root, Cgroup1).differs("runc", "takes it").differs("crun", "takes it").run(|t| {
+    contract!(Root, Cgroup1).ours_only("the peers go on in the root cgroup of the host").run(|t| {
         for path in ["/", "/a\nb", "/a\u{0}b", "/.."] {
             refused(t, |b| _ = b.set("linux/cgroupsPath", json!(path)), &["cgroupsPath"]);
         }
