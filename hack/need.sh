@@ -12,6 +12,7 @@ present() {
     containernetworking-plugins) test -x /usr/lib/cni/bridge ;;
     docker.io) command -v dockerd && test -x /usr/bin/docker ;;
     iproute2) command -v ip ;;
+    netcat-openbsd) command -v nc ;;
     netavark | aardvark-dns) test -x "/usr/lib/podman/$1" ;;
     libseccomp-dev) test -e /usr/include/seccomp.h ;;
     musl-tools) command -v musl-gcc ;;
