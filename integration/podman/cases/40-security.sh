@@ -3,7 +3,7 @@ facts() { sed -n "s/^$1:.//p" <<<"$output" | head -n 1; }
 status='cat /proc/self/status; id; stat -c "mode %a" /tmp/made; umask; pwd; env'
 
 output=$(run --rm --user 1000:2000 --group-add 77 --umask 027 -w /tmp --cap-add NET_ADMIN --cap-drop CHOWN --env-host --unsetenv HOSTNAME \
-    --tz Asia/Tokyo -e ONE=1 --annotation run.oci.handler=none --annotation run.oci.systemd.subgroup= \
+    --tz Asia/Tokyo -e ONE=1 --annotation run.oci.systemd.subgroup= \
     --passwd-entry 'unused:x:4321:0::/:/bin/sh' $image sh -c "touch made; $status" 2>&1)
 has "podman run --user: the ids" '^uid=1000\(keeper\) gid=2000\(rope\)' "$output"
 has "podman run --group-add: the group" 'groups=.*77' "$output"
