@@ -72,7 +72,7 @@ for name; do
         ;;
     clients)
         # FAST keeps the public suites to what touches the runtime most: the gate has an hour.
-        for client in ${CLIENTS:-bundles readme containerd docker podman buildah suites/crun suites/libpod}; do
+        for client in ${CLIENTS:-bundles readme containerd docker podman buildah systemd suites/crun suites/libpod}; do
             suite "${client//\//-}" env FAST=1 "integration/$client/run.sh"
         done
         ;;

@@ -14,7 +14,7 @@ if [ "${1-}" = --compare ]; then
     shift
 fi
 clients=("$@")
-[ $# -gt 0 ] || clients=(bundles readme containerd docker podman buildah suites/crun suites/libpod)
+[ $# -gt 0 ] || clients=(bundles readme containerd docker podman buildah systemd suites/crun suites/libpod)
 passed=0 failed=0 skipped=0
 
 # client RUNTIME NAME: runs it; its counts are added to the sum.

@@ -45,7 +45,7 @@ fn only_v2(facts: &CgroupFacts) -> Option<CgroupFacts> {
     if tree.is_none() {
         eprintln!("skip: no cgroup2 mount");
     }
-    Some(CgroupFacts { layout: Layout::V2, hierarchies: vec![tree?.clone()] })
+    Some(CgroupFacts { layout: Layout::V2, hierarchies: vec![tree?.clone()], manager: None })
 }
 
 fn has(facts: &CgroupFacts, controller: &str) -> bool {
@@ -66,6 +66,7 @@ fn planned(name: &str, resources: &str, facts: &CgroupFacts) -> CgroupPlan {
         cgroupns: true,
         rootless: false,
         delegate_uid: None,
+        annotations: None,
     };
     plan::plan(&wanted, facts, &mut vec![]).unwrap()
 }
@@ -112,7 +113,7 @@ fn child() {
         facts = only_v2(&facts).unwrap();
     }
     let plan = planned("child", resources, &facts);
-    let cgroups = cgroup::create(&plan).unwrap();
+    let mut cgroups = cgroup::create(&plan).unwrap();
     assert_eq!(cgroups.clone_into().is_some(), layout == "v2");
     cgroups.enter_self().unwrap();
     cgroups.apply(&plan).unwrap();
@@ -255,8 +256,7 @@ fn update_grows_and_shrinks_and_rolls_back() {
     let record = container.record();
     let update = |json: &str| {
         let resources = serde_json::from_str(json).unwrap();
-        let (check, writes) = plan::update(record, &resources, None, &[], &mut vec![])?;
-        cgroup::apply_writes(record, check.as_ref(), &writes)
+        cgroup::update(record, &plan::update(record, &resources, None, &[], &mut vec![])?)
     };
     let memory = dir(record, "memory");
     let both = || (read(&memory, "memory.limit_in_bytes"), read(&memory, "memory.memsw.limit_in_bytes"));
@@ -308,7 +308,7 @@ fn v2_device_program_freeze_kill() {
 fn a_second_device_program_replaces_the_first() {
     let Some(facts) = host_facts().and_then(|f| only_v2(&f)) else { return };
     let first = planned("replace", r#"{"devices": []}"#, &facts);
-    let cgroups = cgroup::create(&first).unwrap();
+    let mut cgroups = cgroup::create(&first).unwrap();
     let _cleaner = Cleaner(cgroups.record().clone());
     cgroups.apply(&first).unwrap();
     let tree = dirs(cgroups.record()).remove(0);
@@ -318,7 +318,7 @@ fn a_second_device_program_replaces_the_first() {
     assert_eq!(before.len(), 1);
     // A later create finds the empty cgroup and the old program on it.
     let second = planned("replace", r#"{"devices": [{"allow": true, "access": "rwm"}]}"#, &facts);
-    let again = cgroup::create(&second).unwrap();
+    let mut again = cgroup::create(&second).unwrap();
     again.apply(&second).unwrap();
     let after = attached();
     assert_eq!(after.len(), 1);
@@ -390,7 +390,7 @@ fn a_plain_directory_is_no_hierarchy() {
         mount: tmp.path().into(),
         own: "/".into(),
     };
-    let facts = CgroupFacts { layout: Layout::V1, hierarchies: vec![fake] };
+    let facts = CgroupFacts { layout: Layout::V1, hierarchies: vec![fake], manager: None };
     let e = cgroup::create(&planned("fake", "{}", &facts)).err().unwrap().to_string();
     assert!(e.contains("find a cgroup file system"), "{e}");
     assert_eq!(std::fs::read_dir(tmp.path()).unwrap().count(), 0);
@@ -399,7 +399,7 @@ fn a_plain_directory_is_no_hierarchy() {
 #[test]
 fn disabled_touches_nothing() {
     let plan = CgroupPlan { driver: Driver::Disabled, ..CgroupPlan::default() };
-    let cgroups = cgroup::create(&plan).unwrap();
+    let mut cgroups = cgroup::create(&plan).unwrap();
     cgroups.enter_self().unwrap();
     cgroups.apply(&plan).unwrap();
     let manager = Manager::open(cgroups.record());
@@ -427,9 +427,10 @@ fn rootless_child() {
         cgroupns: true,
         rootless: true,
         delegate_uid: None,
+        annotations: None,
     };
     let free = plan::plan(&wanted, &facts, &mut vec![]).unwrap();
-    let cgroups = cgroup::create(&free).unwrap();
+    let mut cgroups = cgroup::create(&free).unwrap();
     cgroups.enter_self().unwrap();
     cgroups.apply(&free).unwrap();
     Manager::open(cgroups.record()).kill_all().unwrap();

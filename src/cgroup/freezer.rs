@@ -23,7 +23,7 @@ pub enum Freezer {
 }
 
 /// Refuses a target that belongs to somebody (processes) or that would stop the child at once (frozen).
-pub(super) fn check_target(place: &Place, hierarchy: &Hierarchy) -> Result<()> {
+pub(super) fn check_target(place: &Place, hierarchy: &Hierarchy, known: Option<i32>) -> Result<()> {
     let frozen = match hierarchy.version {
         Version::V2 => {
             let events = place.read("cgroup.events")?.unwrap_or_default();
@@ -42,7 +42,7 @@ pub(super) fn check_target(place: &Place, hierarchy: &Hierarchy) -> Result<()> {
     if place.is_fresh() {
         return Ok(());
     }
-    let found = kill::processes(place)?.len();
+    let found = kill::processes(place)?.iter().filter(|pid| Some(**pid) != known).count();
     if found > 0 {
         return Err(Error::new(format!("container's cgroup is not empty: {found} process(es) found"))
             .at(place.shown.display().to_string()));

@@ -5,9 +5,9 @@
 
 use super::files::{self, Place, is_no_mount};
 use super::freezer::{self, Freezer};
-use super::{kill, remove};
+use super::{kill, remove, systemd};
 use crate::error::{Doing, Error, Result};
-use crate::plan::cgroup::{CgroupRecord, CgroupWrite, Hierarchy, MemoryCheck, Version};
+use crate::plan::cgroup::{CgroupRecord, CgroupWrite, Hierarchy, Update, Version};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -128,12 +128,33 @@ impl<'r> Manager<'r> {
     /// Removes the cgroups with all children; missing ones are fine. Processes must be gone: an error
     /// names those that hold it.
     pub fn remove(&self) -> Result<()> {
+        if let Some(unit) = &self.record.unit
+            && (self.record.made || self.is_deserted()?)
+        {
+            systemd::stop(unit)?;
+        }
         remove::remove(self.record)
+    }
+
+    /// Before the cgroups are marked as made, a unit of the recorded name may be a stranger's: then it has
+    /// processes. Ours has a sleeper at most, which is dying.
+    fn is_deserted(&self) -> Result<bool> {
+        for _ in 0..20 {
+            if self.processes()?.is_empty() {
+                return Ok(true);
+            }
+            sleep(Duration::from_millis(10));
+        }
+        Ok(false)
     }
 
     /// The short way for a container whose processes have ended: true when all cgroups are gone. False says
     /// nothing about why; [`Manager::kill_all`] and [`Manager::remove`] do then.
     pub fn remove_deserted(&self) -> Result<bool> {
+        if self.record.unit.is_some() {
+            // systemd's own: it is asked first.
+            return Ok(false);
+        }
         remove::remove_deserted(self.record)
     }
 
@@ -212,23 +233,22 @@ fn all_processes(places: &[Place]) -> Result<Vec<i32>> {
     Ok(pids)
 }
 
-/// Carries out the writes of `plan::cgroup::update`. When one fails, the files already written get
-/// their old values back, so that the container keeps the limits it had.
-pub fn apply_writes(
-    record: &CgroupRecord,
-    check: Option<&MemoryCheck>,
-    writes: &[CgroupWrite],
-) -> Result<()> {
+/// Carries out an update. When it fails, the files already written get their old values back, so that the
+/// container keeps the limits it had.
+pub fn update(record: &CgroupRecord, update: &Update) -> Result<()> {
+    let Update { memory_check, writes, properties } = update;
     let mut places = vec![];
     for (i, hierarchy) in record.hierarchies.iter().enumerate() {
-        let used = writes.iter().any(|w| w.hierarchy == i) || check.is_some_and(|c| c.hierarchy == i);
+        let used = writes.iter().any(|w| w.hierarchy == i)
+            || memory_check.as_ref().is_some_and(|c| c.hierarchy == i);
         places.push(if used { open(hierarchy)? } else { None });
     }
-    if let Some(check) = check {
+    if let Some(check) = memory_check {
         files::check_memory(&places, check)?;
     }
     let old: Vec<CgroupWrite> = writes.iter().filter_map(|w| with_old_value(&places, w)).collect();
-    files::apply(&places, writes).map_err(|e| match files::apply(&places, &old) {
+    let told = record.unit.as_ref().map_or(Ok(()), |unit| systemd::set_properties(unit, properties));
+    told.and_then(|()| files::apply(&places, writes)).map_err(|e| match files::apply(&places, &old) {
         Ok(()) => e,
         Err(back) => e.hint(format!("the old limits did not all come back: {back}")),
     })

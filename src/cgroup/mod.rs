@@ -5,6 +5,7 @@
 //! device rules. Later commands have only the record and work through [`Manager`]. Nothing here asks
 //! what the configuration says.
 
+mod dbus;
 mod devices;
 mod files;
 mod freezer;
@@ -13,19 +14,21 @@ mod kill;
 mod manager;
 mod remove;
 pub mod stats;
+mod systemd;
 mod v1;
 mod v2;
 pub mod watch;
 
 pub use freezer::Freezer;
 pub use join::Joining;
-pub use manager::{Manager, apply_writes};
+pub use manager::{Manager, update};
 
 use crate::error::{Doing, Error, Result};
 use crate::plan::cgroup::{CgroupPlan, CgroupRecord, Driver, Layout, Version};
 use crate::sys::cgroupfs;
 use files::Place;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use systemd::Sleeper;
 
 const ROOTLESS: &str = "rootless needs no limits + no cgrouppath when no permission is granted for cgroups";
 
@@ -39,16 +42,20 @@ pub struct Cgroups {
     /// On a v2 host the directory for CLONE_INTO_CGROUP.
     leaf: Option<OwnedFd>,
     record: CgroupRecord,
+    /// Keeps a new scope of systemd open until init is in it.
+    sleeper: Option<Sleeper>,
 }
 
 /// Makes the container's cgroups (P2). The plan's record must have been saved. A target that already
 /// has processes or is frozen is refused; an empty one is used and outlives the container; on any failure what was
 /// made is removed again.
 pub fn create(plan: &CgroupPlan) -> Result<Cgroups> {
-    let mut cgroups = Cgroups { places: vec![], entries: vec![], leaf: None, record: plan.record() };
+    let record = plan.record();
+    let mut cgroups = Cgroups { places: vec![], entries: vec![], leaf: None, record, sleeper: None };
     if plan.driver == Driver::Disabled {
         return Ok(cgroups);
     }
+    cgroups.sleeper = plan.unit.as_ref().map(systemd::start).transpose()?;
     match cgroups.make(plan) {
         Ok(()) => {
             cgroups.record.made = true;
@@ -58,6 +65,9 @@ pub fn create(plan: &CgroupPlan) -> Result<Cgroups> {
             for place in cgroups.places.iter().flatten() {
                 place.undo();
             }
+            // An empty scope goes by itself: what systemd says to this adds nothing.
+            cgroups.sleeper = None;
+            let _ = plan.unit.as_ref().map(|plan| systemd::stop(&plan.unit));
             Err(e.doing("make the cgroup"))
         }
     }
@@ -81,7 +91,8 @@ impl Cgroups {
         }
         files::apply(&self.places, &plan.before_entry)?;
         for (place, hierarchy) in self.places.iter().zip(&plan.hierarchies) {
-            if place.as_ref().is_some_and(|place| !place.is_fresh()) {
+            // A unit's cgroups are there before us, and go with the unit.
+            if plan.unit.is_none() && place.as_ref().is_some_and(|place| !place.is_fresh()) {
                 self.record.found.push(hierarchy.mount.clone());
             }
         }
@@ -102,7 +113,7 @@ impl Cgroups {
         if plan.cpuset_copy == Some(at) {
             v1::copy_cpuset(place)?;
         }
-        freezer::check_target(place, hierarchy)?;
+        freezer::check_target(place, hierarchy, self.sleeper.as_ref().map(Sleeper::pid))?;
         if plan.layout == Layout::V2 {
             self.leaf = Some(place.open_dir()?);
         }
@@ -135,7 +146,12 @@ impl Cgroups {
     }
 
     /// Sets limits and device rules (P6): after the forks of the start, before the prestart hooks.
-    pub fn apply(&self, plan: &CgroupPlan) -> Result<()> {
+    pub fn apply(&mut self, plan: &CgroupPlan) -> Result<()> {
+        // Init is in the scope by now.
+        self.sleeper = None;
+        if let Some(plan) = &plan.unit {
+            systemd::set_properties(&plan.unit, &plan.limits)?;
+        }
         if let Some(check) = &plan.memory_check {
             files::check_memory(&self.places, check)?;
         }

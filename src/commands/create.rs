@@ -82,7 +82,7 @@ impl Prepared {
         let pid_file = shared.pid_file.as_deref().map(absolute).transpose()?;
         let console_socket = shared.console_socket.as_deref().map(absolute).transpose()?;
         let bundle = spec::load(&shared.bundle, shared.config.as_deref())?;
-        let facts = crate::host::facts()?;
+        let facts = crate::host::facts(context.global.driver)?;
         let plan = plan::create(&bundle, &options(context, shared, &root), &facts)?;
         if context.log.shows_debug() {
             plan::explain::text(&plan)?.lines().for_each(|line| context.log.debug(line));

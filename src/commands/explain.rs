@@ -45,7 +45,7 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
         rootless: context.global.rootless,
         state: context.root_path().unwrap_or_default().join(&args.id),
     };
-    let plan = plan::create(&bundle, &options, &crate::host::facts()?)?;
+    let plan = plan::create(&bundle, &options, &crate::host::facts(context.global.driver)?)?;
     match args.format {
         Format::Json => print(&format!("{}\n", serde_json::to_string_pretty(&plan)?)),
         Format::Text => print(&plan::explain::text(&plan)?),

@@ -124,7 +124,7 @@ impl Attempt<'_> {
         if plan.hide_early {
             set_dumpable(false);
         }
-        let cgroups = cgroup::create(&plan.cgroup)?;
+        let mut cgroups = cgroup::create(&plan.cgroup)?;
         // From here on whatever is found in them is ours to kill.
         self.record.cgroup = cgroups.record().clone();
         entry.save(&self.record)?;

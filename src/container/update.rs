@@ -23,11 +23,11 @@ pub fn update(entry: &Entry, record: &Record, part: &Part<LinuxResources>) -> Re
     let mut warnings = part.warnings.clone();
     let pids = part.mended.pids_limit.filter(|limit| *limit != 0);
     let hugepages = &part.mended.hugepage_limits;
-    let (check, writes) = plan::cgroup::update(&record.cgroup, &resources, pids, hugepages, &mut warnings)?;
-    if record.cgroup.hierarchies.is_empty() && !writes.is_empty() {
+    let update = plan::cgroup::update(&record.cgroup, &resources, pids, hugepages, &mut warnings)?;
+    if record.cgroup.hierarchies.is_empty() && !update.writes.is_empty() {
         return Err(Error::new("the container has no cgroup"));
     }
-    cgroup::apply_writes(&record.cgroup, check.as_ref(), &writes).doing("set the limits")?;
+    cgroup::update(&record.cgroup, &update).doing("set the limits")?;
     Ok(warnings)
 }
 

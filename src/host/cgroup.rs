@@ -77,7 +77,7 @@ fn scan(mountinfo: &str, own: &str) -> CgroupFacts {
         (false, true) => Layout::V2,
         (false, false) => Layout::None,
     };
-    CgroupFacts { layout, hierarchies }
+    CgroupFacts { layout, hierarchies, manager: None }
 }
 
 /// cgroup mounts in the order of mountinfo, without those that a later mount at or above them hides.

@@ -3,10 +3,12 @@
 pub mod capabilities;
 pub mod cgroup;
 pub mod process;
+mod systemd;
 
 pub use process::{ProcessStat, process_stat};
 
 use crate::error::{Call, Doing, Result};
+use crate::plan::cgroup::Driver;
 use crate::plan::facts::HostFacts;
 use rustix::fs::{Mode, OFlags};
 
@@ -23,8 +25,12 @@ pub fn environment() -> Vec<String> {
 }
 
 /// The facts that every plan is made from.
-pub fn facts() -> Result<HostFacts> {
-    Ok(HostFacts { cgroups: cgroup::facts()?, ..process_facts()? })
+pub fn facts(driver: Driver) -> Result<HostFacts> {
+    let mut cgroups = cgroup::facts()?;
+    if driver == Driver::Systemd {
+        cgroups.manager = Some(systemd::facts(&cgroups.hierarchies)?);
+    }
+    Ok(HostFacts { cgroups, ..process_facts()? })
 }
 
 /// The same without cgroups: an existing container has its own in its record.

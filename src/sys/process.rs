@@ -96,6 +96,15 @@ pub fn set_name(name: &std::ffi::CStr) {
     unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr(), 0, 0, 0) };
 }
 
+/// SIGKILL when the parent, which is `parent`, ends (PR_SET_PDEATHSIG); at once if it has ended already.
+pub fn die_with_parent(parent: i32) {
+    // SAFETY: plain numbers. It cannot fail for a valid signal.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+    if rustix::process::getppid().map(rustix::process::Pid::as_raw_pid) != Some(parent) {
+        exit_now(1);
+    }
+}
+
 /// Orphans below us become our children, so that a foreground run can reap all of the container.
 pub fn set_child_subreaper() -> Result<()> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))

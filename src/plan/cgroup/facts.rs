@@ -43,6 +43,22 @@ pub struct HostHierarchy {
 pub struct CgroupFacts {
     pub layout: Layout,
     pub hierarchies: Vec<HostHierarchy>,
+    /// Read for the systemd driver only.
+    pub manager: Option<ManagerFacts>,
+}
+
+/// The systemd that is to make the unit.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct ManagerFacts {
+    /// The user's own one (rootless).
+    pub user: bool,
+    pub bus: PathBuf,
+    /// Where it listens itself.
+    pub private: Option<PathBuf>,
+    /// Our uid outside of all user namespaces.
+    pub uid: u32,
+    /// Its own cgroup in each of the hierarchies, in their order.
+    pub paths: Vec<String>,
 }
 
 impl CgroupFacts {

@@ -11,9 +11,10 @@ pub mod device_rules;
 pub mod facts;
 mod limits;
 mod path;
-mod systemd;
+pub mod unit;
 mod v1;
 mod v2;
+pub mod value;
 
 use crate::error::{Error, Result};
 use device_rules::DevicePlan;
@@ -23,7 +24,9 @@ use limits::Limits;
 use oci_spec::runtime::{LinuxDevice, LinuxResources};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::path::PathBuf;
+use unit::{Property, Unit, UnitPlan};
 
 /// Controllers of v2 that serve threaded cgroups too (cgroups(7)); all others want a domain.
 const THREADED: [&str; 4] = ["cpu", "cpuset", "perf_event", "pids"];
@@ -57,6 +60,8 @@ pub struct Wanted<'a> {
     pub rootless: bool,
     /// Host uid of process.user.uid, when a writable `cgroup` mount hands the tree to the payload (v2).
     pub delegate_uid: Option<u32>,
+    /// Name and value, for properties of the unit.
+    pub annotations: Option<&'a HashMap<String, String>>,
 }
 
 /// The container's cgroup in one hierarchy.
@@ -132,6 +137,8 @@ pub struct CgroupPlan {
     /// Rootless without a path: a hierarchy that may not be written and has no limit is left out.
     pub may_skip: bool,
     pub rootless: bool,
+    /// The systemd driver's unit.
+    pub unit: Option<UnitPlan>,
 }
 
 /// What is kept of a container's cgroups: enough to freeze, kill and remove without the plan.
@@ -149,6 +156,9 @@ pub struct CgroupRecord {
     /// Mounts of the hierarchies in which the cgroup was there before create: not ours to remove.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub found: Vec<PathBuf>,
+    /// The systemd driver's unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Unit>,
 }
 
 impl CgroupPlan {
@@ -161,23 +171,25 @@ impl CgroupPlan {
             v2_controllers: self.v2_controllers.clone(),
             made: false,
             found: Vec::new(),
+            unit: self.unit.as_ref().map(|plan| plan.unit.clone()),
         }
     }
 }
 
 /// Plans the cgroups of one container.
 pub fn plan(wanted: &Wanted<'_>, facts: &CgroupFacts, warnings: &mut Vec<String>) -> Result<CgroupPlan> {
-    match wanted.driver {
-        Driver::Systemd => return Err(systemd::refuse()),
-        Driver::Disabled => return Ok(disabled(wanted, warnings)),
-        Driver::Cgroupfs => {}
+    if wanted.driver == Driver::Disabled {
+        return Ok(disabled(wanted, warnings));
     }
     let may_skip = wanted.rootless && wanted.cgroups_path.is_none_or(str::is_empty);
     if facts.hierarchies.is_empty() && !may_skip {
         return Err(Error::new("no cgroup file system is mounted")
             .hint("mount cgroup2 on /sys/fs/cgroup, or run with --cgroup-manager disabled"));
     }
-    let hierarchies = path::hierarchies(wanted, facts, warnings)?;
+    let (mut unit, hierarchies) = match wanted.driver {
+        Driver::Systemd => unit::plan(wanted, facts).map(|(unit, hierarchies)| (Some(unit), hierarchies))?,
+        _ => (None, path::hierarchies(wanted, facts, warnings)?),
+    };
     let v2_controllers = facts.v2_controllers().to_vec();
     let mut limits = Limits::new(&hierarchies, &v2_controllers, warnings);
     limits.collect(wanted.resources, wanted.pids_limit, wanted.hugepage_limits);
@@ -193,6 +205,10 @@ pub fn plan(wanted: &Wanted<'_>, facts: &CgroupFacts, warnings: &mut Vec<String>
         return Err(e);
     }
     device_rules::warn_of_unreachable(wanted, devices.as_ref(), warnings);
+    if let Some(unit) = &mut unit {
+        unit.limits = unit::devices(devices.as_ref());
+        unit.limits.append(&mut unit::limits(&writes, &hierarchies));
+    }
     let limited: Vec<String> = used.iter().cloned().collect();
     let enable = match facts.layout {
         Layout::V2 => v2_controllers.clone(),
@@ -214,17 +230,27 @@ pub fn plan(wanted: &Wanted<'_>, facts: &CgroupFacts, warnings: &mut Vec<String>
         delegate: wanted.delegate_uid.filter(|_| wanted.cgroupns && facts.layout == Layout::V2),
         may_skip,
         rootless: wanted.rootless,
+        unit,
     })
 }
 
-/// The writes of `update`: the same limits onto the cgroups of a record, devices left alone.
+/// What `update` does: the same limits onto the cgroups of a record, devices left alone.
+#[derive(Debug, Default)]
+pub struct Update {
+    pub memory_check: Option<MemoryCheck>,
+    pub writes: Vec<CgroupWrite>,
+    /// For the unit, where there is one.
+    pub properties: Vec<Property>,
+}
+
+/// Plans an update.
 pub fn update(
     record: &CgroupRecord,
     resources: &LinuxResources,
     pids_limit: Option<i64>,
     hugepage_limits: &[(String, u64)],
     warnings: &mut Vec<String>,
-) -> Result<(Option<MemoryCheck>, Vec<CgroupWrite>)> {
+) -> Result<Update> {
     let mut limits = Limits::new(&record.hierarchies, &record.v2_controllers, warnings);
     limits.collect(Some(resources), pids_limit, hugepage_limits);
     if let Some(e) = Error::joined(limits.errors) {
@@ -232,7 +258,12 @@ pub fn update(
     }
     let mut writes = limits.before_entry;
     writes.append(&mut limits.writes);
-    Ok((limits.memory_check, writes))
+    let memory_check = limits.memory_check;
+    let properties = match record.unit {
+        Some(_) => unit::limits(&writes, &record.hierarchies),
+        None => vec![],
+    };
+    Ok(Update { memory_check, writes, properties })
 }
 
 fn disabled(wanted: &Wanted<'_>, warnings: &mut Vec<String>) -> CgroupPlan {

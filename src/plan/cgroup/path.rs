@@ -67,7 +67,7 @@ pub(super) fn hierarchies(
     Ok(out)
 }
 
-fn is_joined(host: &HostHierarchy) -> bool {
+pub(super) fn is_joined(host: &HostHierarchy) -> bool {
     host.version == Version::V2 || host.controllers.iter().any(|c| JOINED.contains(&c.as_str()))
 }
 

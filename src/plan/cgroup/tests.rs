@@ -1,9 +1,11 @@
 //! Values per file on v1, v2 and hybrid hosts.
 
-use super::facts::HostHierarchy;
+use super::facts::{self, HostHierarchy};
+use super::value::Value;
 use super::{CgroupPlan, Driver, Layout, Need, Version, Wanted, plan};
 use crate::plan::cgroup::facts::CgroupFacts;
 use oci_spec::runtime::LinuxResources;
+use std::collections::HashMap;
 
 const V1: [&str; 12] = [
     "cpu,cpuacct",
@@ -31,12 +33,12 @@ fn v1_host() -> CgroupFacts {
         let own = if *c == "memory" { "/box/own" } else { "/" };
         hierarchy(Version::V1, c, &format!("/sys/fs/cgroup/{c}"), own)
     };
-    CgroupFacts { layout: Layout::V1, hierarchies: V1.iter().map(of).collect() }
+    CgroupFacts { layout: Layout::V1, hierarchies: V1.iter().map(of).collect(), manager: None }
 }
 
 fn v2_host() -> CgroupFacts {
     let tree = hierarchy(Version::V2, V2, "/sys/fs/cgroup", "/user.slice/a.scope");
-    CgroupFacts { layout: Layout::V2, hierarchies: vec![tree] }
+    CgroupFacts { layout: Layout::V2, hierarchies: vec![tree], manager: None }
 }
 
 fn hybrid_host() -> CgroupFacts {
@@ -59,6 +61,7 @@ fn wanted(resources: Option<&LinuxResources>) -> Wanted<'_> {
         cgroupns: true,
         rootless: false,
         delegate_uid: None,
+        annotations: None,
     }
 }
 
@@ -305,9 +308,10 @@ fn paths() {
 
 #[test]
 fn drivers() {
+    // A plain path is none of systemd's.
     let systemd = Wanted { driver: Driver::Systemd, ..wanted(None) };
-    let refusal = plan(&systemd, &v2_host(), &mut vec![]).unwrap_err().to_string();
-    assert!(refusal.contains("--systemd-cgroup"), "{refusal}");
+    let refusal = plan(&systemd, &managed(), &mut vec![]).unwrap_err().to_string();
+    assert!(refusal.contains("slice:prefix:name"), "{refusal}");
     let mut warnings = vec![];
     let disabled = Wanted { driver: Driver::Disabled, pids_limit: Some(5), ..wanted(None) };
     let none = plan(&disabled, &v1_host(), &mut warnings).unwrap();
@@ -341,4 +345,61 @@ fn record_and_delegation() {
     let text = serde_json::to_string(&plan.record()).unwrap();
     assert_eq!(serde_json::from_str::<super::CgroupRecord>(&text).unwrap(), plan.record());
     assert!(!plan.record().made);
+}
+
+fn managed() -> CgroupFacts {
+    let manager = facts::ManagerFacts { paths: vec!["/".into()], ..facts::ManagerFacts::default() };
+    CgroupFacts { manager: Some(manager), ..v2_host() }
+}
+
+#[test]
+fn a_unit_has_the_limits_as_properties() {
+    let json = r#"{"memory": {"limit": 1000000}, "cpu": {"shares": 1024, "quota": 20000, "period": 100000, "cpus": "0-1"},
+        "unified": {"memory.oom.group": "1"}, "devices": [{"allow": true, "type": "c", "major": 10, "minor": 229, "access": "rw"}]}"#;
+    let resources: LinuxResources = serde_json::from_str(json).unwrap();
+    let annotations =
+        HashMap::from([("org.systemd.property.CollectMode".into(), "'inactive-or-failed'".into())]);
+    let wanted = Wanted {
+        driver: Driver::Systemd,
+        cgroups_path: Some("a-b.slice:cri:x"),
+        pids_limit: Some(0),
+        annotations: Some(&annotations),
+        ..wanted(Some(&resources))
+    };
+    let plan = plan(&wanted, &managed(), &mut vec![]).unwrap();
+    let unit = plan.unit.as_ref().unwrap();
+    assert_eq!(unit.unit.name, "cri-x.scope");
+    assert_eq!(plan.hierarchies[0].path, "/a.slice/a-b.slice/cri-x.scope");
+    assert_eq!(unit.control_group.as_deref(), Some("/a.slice/a-b.slice/cri-x.scope"));
+    let start: Vec<&str> = unit.start.iter().map(|property| property.name.as_str()).collect();
+    assert!(
+        start.contains(&"Delegate") && start.contains(&"IOAccounting") && start.contains(&"CollectMode"),
+        "{start:?}"
+    );
+    let number = |name: &str| unit.limits.iter().find(|p| p.name == name).and_then(|p| p.value.number());
+    let numbers =
+        ["MemoryMax", "CPUWeight", "CPUQuotaPerSecUSec", "CPUQuotaPeriodUSec", "TasksMax"].map(number);
+    assert_eq!(numbers, [1_000_000, 100, 200_000, 100_000, 1].map(Some));
+    let has = |name: &str, value: &Value| unit.limits.iter().any(|p| p.name == name && p.value == *value);
+    assert!(has("OOMPolicy", &Value::text("kill")));
+    assert!(has("AllowedCPUs", &Value::Array("y".into(), vec![Value::Byte(3)])));
+    assert!(has("DevicePolicy", &Value::text("strict")));
+    let allowed = unit.limits.iter().rfind(|p| p.name == "DeviceAllow").unwrap();
+    let Value::Array(_, entries) = &allowed.value else { panic!("{allowed:?}") };
+    assert!(
+        entries.contains(&Value::Tuple(vec![Value::text("/dev/char/10:229"), Value::text("rw")])),
+        "{entries:?}"
+    );
+    assert!(entries.contains(&Value::Tuple(vec![Value::text("char-*"), Value::text("m")])), "{entries:?}");
+}
+
+#[test]
+fn a_unit_without_a_path_is_named_after_the_container() {
+    let wanted = Wanted { driver: Driver::Systemd, cgroups_path: None, ..wanted(None) };
+    let plan = plan(&wanted, &managed(), &mut vec![]).unwrap();
+    assert_eq!(plan.hierarchies[0].path, "/system.slice/orlop-c1.scope");
+    let slice = Wanted { cgroups_path: Some("::pod.slice"), ..wanted };
+    let plan = super::plan(&slice, &managed(), &mut vec![]).unwrap();
+    assert_eq!(plan.hierarchies[0].path, "/system.slice/pod.slice");
+    assert!(plan.unit.unwrap().start.iter().any(|p| p.name == "Wants"));
 }

@@ -1,0 +1,231 @@
+//! Units of systemd: made with their first process, given properties, stopped. The plan has every word that is said.
+//!
+//! In the runtime. A scope begins with a process, and no process of the container may exist before its cgroup does: so
+//! a child of ours that only sleeps is its first, until init has been born in it. systemd lets an empty scope go by
+//! itself, so whenever we are killed before that, the sleeper dies with us (PR_SET_PDEATHSIG) and nothing is left.
+
+use super::dbus::{Bus, Failure, Target};
+use crate::error::{Doing, Error, Result};
+use crate::plan::cgroup::unit::{Property, Unit, UnitPlan};
+use crate::plan::cgroup::value::Value;
+use crate::sys::clone::{Child, Clone, clone3};
+use crate::sys::process::{close_all_but, die_with_parent, kill_child, reset_signals, set_name, wait};
+use rustix::thread::Timespec;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long systemd may take over a job: as long as runc gives it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const DESTINATION: &str = "org.freedesktop.systemd1";
+const MANAGER: Target<'_> = Target {
+    destination: DESTINATION,
+    path: "/org/freedesktop/systemd1",
+    interface: "org.freedesktop.systemd1.Manager",
+};
+const BUS: Target<'_> = Target {
+    destination: "org.freedesktop.DBus",
+    path: "/org/freedesktop/DBus",
+    interface: "org.freedesktop.DBus",
+};
+const JOB_REMOVED: &str = "type='signal',sender='org.freedesktop.systemd1',\
+    interface='org.freedesktop.systemd1.Manager',member='JobRemoved',path='/org/freedesktop/systemd1'";
+
+/// The process that keeps a new scope open; it ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct Sleeper(Child);
+
+impl Sleeper {
+    fn new() -> Result<Self> {
+        let parent = std::process::id() as i32;
+        let child = clone3(&Clone::default(), |_| {
+            set_name(c"orlop:[scope]");
+            reset_signals();
+            die_with_parent(parent);
+            close_all_but(0, &[]);
+            loop {
+                let _ = rustix::thread::nanosleep(&Timespec { tv_sec: 3600, tv_nsec: 0 });
+            }
+        });
+        child.map(Self).doing("create the first process of the scope")
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.0.pid
+    }
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        kill_child(self.0.pidfd.as_fd());
+        // ECHILD: the caller ignores SIGCHLD, the kernel has reaped it.
+        let _ = wait(self.0.pidfd.as_fd());
+    }
+}
+
+/// Starts the unit and waits until it is there.
+pub(super) fn start(plan: &UnitPlan) -> Result<Sleeper> {
+    let sleeper = Sleeper::new()?;
+    let mut manager = Manager::connect(&plan.unit)?;
+    let mut properties = plan.start.clone();
+    if plan.unit.name.ends_with(".scope") {
+        let pid = Value::Uint32(sleeper.pid() as u32);
+        properties.push(Property {
+            name: "PIDs".into(),
+            value: Value::Array("u".into(), vec![pid]),
+            since: 0,
+        });
+    }
+    let unit = &plan.unit.name;
+    let doing = || format!("start the unit {unit}");
+    let arguments = |version| {
+        let none = Value::Array("(sa(sv))".into(), vec![]);
+        [Value::text(unit), Value::text("replace"), pairs(&properties, version), none]
+    };
+    let version = manager.version()?;
+    let begun = match manager.bus.call(&MANAGER, "StartTransientUnit", &arguments(version)) {
+        // A failed unit of that name from an earlier life is kept for its state until somebody resets it.
+        Err(Failure::Refused { name, .. }) if name.ends_with(".UnitExists") => {
+            manager.reset(unit);
+            manager.bus.call(&MANAGER, "StartTransientUnit", &arguments(version))
+        }
+        begun => begun,
+    };
+    let job = begun.map_err(Error::from).doing(doing())?;
+    manager.await_job(&job.reader().string().unwrap_or_default()).doing(doing())?;
+    if let Some(planned) = &plan.control_group {
+        manager.check_control_group(unit, planned)?;
+    }
+    Ok(sleeper)
+}
+
+/// Changes properties until the next boot or stop, whichever is first.
+pub(super) fn set_properties(unit: &Unit, properties: &[Property]) -> Result<()> {
+    if properties.is_empty() {
+        return Ok(());
+    }
+    let mut manager = Manager::connect(unit)?;
+    let version = manager.version()?;
+    let arguments = [Value::text(&unit.name), Value::Bool(true), pairs(properties, version)];
+    let done = manager.bus.call(&MANAGER, "SetUnitProperties", &arguments);
+    done.map_err(Error::from).doing(format!("set properties of the unit {}", unit.name))?;
+    Ok(())
+}
+
+/// Stops the unit and makes systemd forget it. A unit that is gone is fine, and so is a manager that is gone: its
+/// cgroups are removed as all others.
+pub(super) fn stop(unit: &Unit) -> Result<()> {
+    let Ok(mut manager) = Manager::connect(unit) else { return Ok(()) };
+    match manager.bus.call(&MANAGER, "StopUnit", &[Value::text(&unit.name), Value::text("replace")]) {
+        Ok(job) => manager.await_job(&job.reader().string().unwrap_or_default()),
+        Err(Failure::Refused { name, .. }) if name.ends_with(".NoSuchUnit") => Ok(()),
+        Err(e) => Err(e.into()),
+    }
+    .doing(format!("stop the unit {}", unit.name))?;
+    manager.reset(&unit.name);
+    Ok(())
+}
+
+struct Manager {
+    bus: Bus,
+}
+
+impl Manager {
+    fn connect(unit: &Unit) -> Result<Self> {
+        let hint = "is systemd running, with its bus? --cgroup-manager cgroupfs does without";
+        Self::reach(unit).doing("connect to systemd").map_err(|e| e.hint(hint))
+    }
+
+    fn reach(unit: &Unit) -> Result<Self> {
+        let connected = Bus::connect(&unit.bus, unit.uid);
+        let gone = |e: &Error| [libc::ENOENT, libc::ECONNREFUSED].contains(&e.errno());
+        let mut bus = match (connected, &unit.private) {
+            (Ok(bus), _) => bus,
+            // No bus, but perhaps the manager itself: there nobody has to be asked for signals.
+            (Err(e), Some(private)) if gone(&e) && Path::new(private).exists() => {
+                return Bus::connect(private, unit.uid).map(|bus| Self { bus });
+            }
+            (Err(e), _) => return Err(e),
+        };
+        let none: &[Value] = &[];
+        for (target, member, arguments) in [
+            (&BUS, "Hello", none),
+            (&BUS, "AddMatch", &[Value::text(JOB_REMOVED)]),
+            // Without a subscriber systemd sends no signals.
+            (&MANAGER, "Subscribe", none),
+        ] {
+            bus.call(target, member, arguments).map_err(Error::from)?;
+        }
+        Ok(Self { bus })
+    }
+
+    /// The leading number of `252.38-1~deb12u1`.
+    fn version(&mut self) -> Result<u32> {
+        let text = self.property(MANAGER.path, MANAGER.interface, "Version")?;
+        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        // A version that cannot be read has all that we know.
+        Ok(text[..digits].parse().unwrap_or(u32::MAX))
+    }
+
+    /// A property that is a string.
+    fn property(&mut self, path: &str, interface: &str, name: &str) -> Result<String> {
+        let target = Target { destination: DESTINATION, path, interface: "org.freedesktop.DBus.Properties" };
+        let got = self.bus.call(&target, "Get", &[Value::text(interface), Value::text(name)]);
+        let reply = got.map_err(Error::from).doing(format!("ask systemd for {name}"))?;
+        let mut body = reply.reader();
+        match (body.signature().as_deref(), body.string()) {
+            (Some("s"), Some(text)) => Ok(text),
+            _ => Err(Error::new(format!("systemd's {name} is no string"))),
+        }
+    }
+
+    fn reset(&mut self, unit: &str) {
+        // A unit that has not failed cannot be reset, and need not.
+        let _ = self.bus.call(&MANAGER, "ResetFailedUnit", &[Value::text(unit)]);
+    }
+
+    fn await_job(&mut self, job: &str) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let signal = match self.bus.signal(deadline) {
+                Err(e) if e.errno() == libc::ETIMEDOUT => {
+                    return Err(Error::new("systemd did not answer within 30 s"));
+                }
+                signal => signal?,
+            };
+            if signal.member != "JobRemoved" {
+                continue;
+            }
+            let mut body = signal.reader();
+            let (_, path, _, result) = (body.u32(), body.string(), body.string(), body.string());
+            if path.as_deref() == Some(job) {
+                return match result.as_deref() {
+                    Some("done") => Ok(()),
+                    result => Err(Error::new(format!("systemd's job ended as {:?}", result.unwrap_or("")))),
+                };
+            }
+        }
+    }
+
+    /// The cgroup must be the one that was planned and recorded, or nobody would find it again.
+    fn check_control_group(&mut self, unit: &str, planned: &str) -> Result<()> {
+        let reply = self.bus.call(&MANAGER, "GetUnit", &[Value::text(unit)]).map_err(Error::from)?;
+        let path = reply.reader().string().unwrap_or_default();
+        let kind = if unit.ends_with(".slice") { "Slice" } else { "Scope" };
+        let found = self.property(&path, &format!("org.freedesktop.systemd1.{kind}"), "ControlGroup")?;
+        if found == planned {
+            return Ok(());
+        }
+        Err(Error::new(format!("systemd has put the unit {unit} into {found}, not into {planned}")))
+    }
+}
+
+/// `a(sv)` of the properties that this version has.
+fn pairs(properties: &[Property], version: u32) -> Value {
+    let known = properties.iter().filter(|property| property.since <= version);
+    let pair = |property: &Property| {
+        Value::Tuple(vec![Value::text(&property.name), Value::Variant(Box::new(property.value.clone()))])
+    };
+    Value::Array("(sv)".into(), known.map(pair).collect())
+}
