@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Print the table client × case × runtime: table.py LOGS RUNTIME PEER PEER CLIENT...
+"""Print the table client × case × runtime: table.py [--all] LOGS RUNTIME PEER PEER CLIENT...
 
-LOGS/RUNTIME/CLIENT.tap are the outputs of the clients' run.sh. First a summary, then one section a client. Exit status 1
-when RUNTIME does not pass a case that the first peer passes.
+LOGS/RUNTIME/CLIENT.tap are the outputs of the clients' run.sh. First a summary, then one section a client with the cases
+in which the runtimes differ, or all cases. Exit status 1 when RUNTIME does not pass a case that the first peer passes.
 """
 
 import re
@@ -28,7 +28,7 @@ def cell(text):
     return text.replace("|", "\\|")
 
 
-def main(logs, runtimes, clients):
+def main(everything, logs, runtimes, clients):
     results = {(runtime, client): cases(Path(logs, runtime, client + ".tap")) for runtime in runtimes for client in clients}
     words = ["passed", "FAILED", "fails, known", "skipped"]
     print("| client | runtime | " + " | ".join(words) + " |\n|---|---|" + "---|" * len(words))
@@ -47,12 +47,17 @@ def main(logs, runtimes, clients):
     for line in behind:
         print(f"- {line}")
     for client in clients:
-        print(f"\n## {client}\n\n| case | " + " | ".join(runtimes) + " |\n|---|" + "---|" * len(runtimes))
-        for name in dict.fromkeys(name for runtime in runtimes for name in results[runtime, client]):
-            row = [results[runtime, client].get(name, ("–", "")) for runtime in runtimes]
+        names = dict.fromkeys(name for runtime in runtimes for name in results[runtime, client])
+        rows = {name: [results[runtime, client].get(name, ("–", "")) for runtime in runtimes] for name in names}
+        shown = {name: row for name, row in rows.items() if everything or any(word != "passed" for word, _ in row)}
+        print(f"\n## {client}\n\n{len(rows) - len(shown)} cases that all pass are left out.\n")
+        if shown:
+            print("| case | " + " | ".join(runtimes) + " |\n|---|" + "---|" * len(runtimes))
+        for name, row in shown.items():
             print(f"| {cell(name)} | " + " | ".join(cell(f"{word}: {why}" if why else word) for word, why in row) + " |")
     return 1 if behind else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2:5], sys.argv[5:]))
+    words = [word for word in sys.argv[1:] if word != "--all"]
+    sys.exit(main("--all" in sys.argv, words[0], words[1:4], words[4:]))
