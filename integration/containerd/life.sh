@@ -27,7 +27,7 @@ pausing() {
     same "ctr task delete: a paused task is refused" 1 $?
     succeeds "ctr task resume: it is accepted" ctr task resume still
     same "ctr task resume: the state is RUNNING" RUNNING "$(status_of still)"
-    succeeds "ctr task resume: the program goes on" within 5 differs "$before" "$file"
+    succeeds "ctr task resume: the program goes on" within 15 differs "$before" "$file"
     ctr task pause still
     succeeds "ctr task kill: a paused task takes SIGKILL" ctr task kill -s SIGKILL still
     ctr task resume still >/dev/null 2>&1
@@ -68,13 +68,13 @@ signals() {
     gets "ctr task kill --all -s SIGKILL" 137 ready --all -s SIGKILL
     victim target
     succeeds "ctr task kill -s SIGUSR1: it is accepted" ctr task kill -s SIGUSR1 target
-    within 5 grep -q 'got USR1' "$work/target.log"
+    within 15 grep -q 'got USR1' "$work/target.log"
     same "ctr task kill -s SIGUSR1: the program goes on" RUNNING "$(status_of target)"
     has "ctr task kill -s SIGUSR1: what it says" 'got USR1' "$(cat "$work/target.log")"
     # With --all the signal reaches a process that exec has brought, too.
     ctr task exec -d --exec-id guest target sleep 1000
     ctr task kill --all -s SIGUSR1 target
-    within 5 lonely target
+    within 15 lonely target
     lacks "ctr task kill --all: an exec'd process gets the signal" guest "$(ctr task ps target)"
     output=$(ctr task kill -s NOSUCH target 2>&1)
     same "ctr task kill: an unknown signal is refused" 1 $?
@@ -88,7 +88,7 @@ signals() {
     same "ctr task kill: a task that is not there" 1 $?
     # A shared pid namespace: the kernel does not end the children of a dead pid 1 there, the runtime must.
     run -d "--with-ns=pid:/proc/self/ns/pid" shared sh -c 'sleep 7654 & wait'
-    within 5 pgrep -f 'sleep 7654'
+    within 15 pgrep -f 'sleep 7654'
     ctr task kill -s SIGKILL shared
     within 10 is shared STOPPED
     within 10 no_sleeper

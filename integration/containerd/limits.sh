@@ -57,7 +57,7 @@ out_of_memory() {
     ctr task resume nap
     remove nap
     run --rm brief sh -c 'exit 3'
-    within 5 grep -q '/tasks/delete.*brief' "$work/events"
+    within 15 grep -q '/tasks/delete.*brief' "$work/events"
     kill $listener
     wait $listener 2>/dev/null
 }

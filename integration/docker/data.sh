@@ -1,7 +1,7 @@
 # data.sh, sourced: what docker does with a container's files: diff, cp, commit, export.
 
 docker run -d --name files $image sh -c 'echo new >/root/new; rm /etc/group; mkdir -p /srv/deep; sleep 1000' >/dev/null
-within 5 docker exec files test -d /srv/deep
+within 15 docker exec files test -d /srv/deep
 output=$(docker diff files)
 has "docker diff: an added file" '^A /root/new$' "$output"
 has "docker diff: a deleted file" '^D /etc/group$' "$output"

@@ -12,7 +12,7 @@ has "docker top: with options for ps" "^ *$pid " "$(docker top life -o pid,comm)
 has "docker ps: it is listed as up" 'Up ' "$(docker ps --filter name=life --format '{{.Status}}')"
 ends "docker start: of a running container changes nothing" 0 docker start life
 same "docker start: the pid is the same" "$pid" "$(inspect life '{{.State.Pid}}')"
-within 5 logged life up
+within 15 logged life up
 began=$(date +%s%N)
 succeeds "docker stop: SIGTERM first" docker stop --time 20 life
 took=$((($(date +%s%N) - began) / 1000000))
@@ -21,7 +21,7 @@ same "docker inspect: State after stop" "exited 22 0" "$(inspect life '{{.State.
 has "docker logs: the program was asked" '^asked$' "$(docker logs life)"
 succeeds "docker start: again after stop" docker start life
 old=$(inspect life '{{.State.Pid}}')
-within 5 logged life 'up'
+within 15 logged life 'up'
 succeeds "docker restart: of a running container" docker restart life
 same "docker restart: another process runs" yes "$([ "$(inspect life '{{.State.Pid}}')" != "$old" ] && is life '{{.State.Running}}' true && echo yes)"
 succeeds "docker rename: while it runs" docker rename life renamed
@@ -30,7 +30,7 @@ ends "docker rm: a running container is refused" 1 docker rm renamed
 succeeds "docker rm --force: it goes" docker rm -f renamed
 
 docker run -d --name stubborn $image sh -c 'trap "" TERM; echo up; while :; do sleep 0.1; done' >/dev/null
-within 5 logged stubborn up
+within 15 logged stubborn up
 began=$(date +%s%N)
 succeeds "docker stop: a program that ignores SIGTERM" docker stop --time 2 stubborn
 took=$((($(date +%s%N) - began) / 1000000))
@@ -40,13 +40,13 @@ remove stubborn
 docker run -d --name signals --stop-signal USR1 $image sh -c '
     trap "echo got HUP" HUP; trap "echo got USR2" USR2; trap "echo got WINCH" WINCH; trap "echo got RT" 34
     trap "echo got USR1; exit 31" USR1; echo up; while :; do sleep 0.1; done' >/dev/null
-within 5 logged signals up
+within 15 logged signals up
 for signal in HUP SIGUSR2 28; do docker kill -s $signal signals >/dev/null; sleep 0.3; done
 has "docker kill -s: a name without SIG" '^got HUP$' "$(docker logs signals)"
 has "docker kill -s: a name with SIG" '^got USR2$' "$(docker logs signals)"
 has "docker kill -s: a number" '^got WINCH$' "$(docker logs signals)"
 succeeds "docker kill -s: a real-time signal" docker kill -s SIGRTMIN signals
-within 5 logged signals 'got RT'
+within 15 logged signals 'got RT'
 has "docker kill -s: the real-time signal came" '^got RT$' "$(docker logs signals)"
 ends "docker kill -s: an unknown signal is refused" 1 docker kill -s NOSUCH signals
 docker stop --time 20 signals >/dev/null
@@ -55,7 +55,7 @@ ends "docker kill: a stopped container is refused" 1 docker kill signals
 remove signals
 
 docker run -d --name counting $image sh -c 'i=0; while :; do i=$((i+1)); echo $i >/tmp/count; sleep 0.05; done' >/dev/null
-within 5 docker exec counting test -s /tmp/count
+within 15 docker exec counting test -s /tmp/count
 succeeds "docker pause: it returns" docker pause counting
 same "docker inspect: State of a paused container" "paused true" "$(inspect counting '{{.State.Status}} {{.State.Paused}}')"
 root=/proc/$(inspect counting '{{.State.Pid}}')/root

@@ -20,7 +20,7 @@ succeeds "dockerd --userns-remap: an image is imported" import_busybox
 ends "dockerd --userns-remap: a container runs" 0 run $image cat /proc/self/uid_map
 has "dockerd --userns-remap: its user namespace" '^ +0 +700000 +65536$' "$output"
 docker run -d --name mapped --memory 64m --pids-limit 20 -p 127.0.0.1:18099:80 -v kept:/data $image sh -c 'id -u; touch /data/x; exec sleep 1000' >/dev/null 2>&1
-within 5 logged mapped '^0$'
+within 15 logged mapped '^0$'
 same "dockerd --userns-remap: root inside" 0 "$(docker logs mapped 2>&1)"
 same "dockerd --userns-remap: not root outside" 700000 "$(stat -c %u "/proc/$(inspect mapped '{{.State.Pid}}')" 2>&1)"
 same "dockerd --userns-remap: a limit" 67108864 "$(cgroup mapped memory memory.limit_in_bytes memory.max)"

@@ -19,9 +19,13 @@ left_processes() {
 }
 
 remove_cgroups() {
-    find /sys/fs/cgroup -depth \( -fstype cgroup -o -fstype cgroup2 \) -type d \
-        \( -path "*/$tag" -o -path "*/$tag/*" \) -exec rmdir {} \; 2>/dev/null
-    return 0
+    # A monitor of the client's may be on its way out.
+    for _ in $(seq 20); do
+        find /sys/fs/cgroup -depth \( -fstype cgroup -o -fstype cgroup2 \) -type d \
+            \( -path "*/$tag" -o -path "*/$tag/*" \) -exec rmdir {} \; 2>/dev/null
+        [ -n "$(find /sys/fs/cgroup \( -fstype cgroup -o -fstype cgroup2 \) -type d -name "$tag" 2>/dev/null)" ] || return 0
+        sleep 0.1
+    done
 }
 
 umount_below() {

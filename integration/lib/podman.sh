@@ -85,7 +85,7 @@ nothing_left() {
     same "$client: no container is left" "" "$(podman ps -aq --external 2>&1)"
     same "$client: no cgroup is left" "" "$(left_of_containers)"
     # For exec sessions of its service Podman has conmon wait five minutes more, with any runtime.
-    within 5 no_conmon
+    within 15 no_conmon
     same "$client: no conmon is left" "" "$(conmons)"
     same "$client: no process of the runtime is left" "" "$(left_processes "^($RUNTIME|orlop:)")"
     same "$client: no state is left" "" "$(ls "/run/$runtime" 2>/dev/null)"

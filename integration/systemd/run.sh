@@ -115,7 +115,7 @@ succeeds "resume" rt resume one
 # The engine that deletes may not know the driver any more (contract: containerd's Stop).
 succeeds "delete --force without --systemd-cgroup" rt delete --force one
 gone() { [ "$(machine systemctl show $unit -p LoadState --value)" = not-found ]; }
-if within 5 gone; then ok "delete: the unit is gone"; else not_ok "delete: the unit is gone" "$(machine systemctl status --no-pager $unit)"; fi
+if within 15 gone; then ok "delete: the unit is gone"; else not_ok "delete: the unit is gone" "$(machine systemctl status --no-pager $unit)"; fi
 same "delete: no cgroup is left" "" "$(machine find /sys/fs/cgroup -name "$unit")"
 
 for round in 1 2 3 4 5; do
@@ -144,7 +144,7 @@ if [ "$runtime" = orlop ]; then
     done
     same "create killed: delete --force" 0 $?
     idle() { [ -z "$(machine systemctl list-units --all --no-legend 'cri-*')" ]; }
-    within 5 idle
+    within 15 idle
     same "create killed: no unit is left" "" "$(machine systemctl list-units --all --no-legend 'cri-*')"
     same "create killed: no sleeper is left" "" "$(machine sh -c 'cat /proc/[0-9]*/comm' | grep orlop)"
     machine systemctl stop dbus.socket dbus.service >/dev/null 2>&1

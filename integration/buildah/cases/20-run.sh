@@ -39,11 +39,11 @@ for signal in TERM INT KILL; do
     within 10 grep -q up "$work/cut"
     pid=$(left_processes "/usr/bin/buildah run --runtime $RUNTIME --isolation oci working" | grep -v timeout | head -n 1 | cut -d' ' -f1)
     kill -$signal "$pid"
-    within 5 sh -c "! grep -qs sleep.4321 /proc/[0-9]*/cmdline"
+    within 15 sh -c "! grep -qs sleep.4321 /proc/[0-9]*/cmdline"
     case $signal in
     KILL) ends "buildah run: after KILL the runtime's delete --force cleans up" 0 \
             sh -c "for id in \$(ls /run/$runtime 2>/dev/null); do $RUNTIME delete --force \$id || exit; done" ;;
-    *) within 5 sh -c "test -z \"\$(ls /run/$runtime 2>/dev/null)\""
+    *) within 15 sh -c "test -z \"\$(ls /run/$runtime 2>/dev/null)\""
         same "buildah run: after $signal no state is left" "" "$(ls "/run/$runtime" 2>/dev/null)" ;;
     esac
     same "buildah run: after $signal no process is left" "" "$(left_processes 'sleep 4321$')"

@@ -22,7 +22,7 @@ same "podman exec -it: the exit status through a terminal" 4 $?
 has "podman exec -it: what is typed is run" '^typed 23' "$output"
 has "podman exec -it: the size of the caller's terminal" '31 101' "$output"
 succeeds "podman exec -d: it detaches" podman exec -d into sh -c 'echo detached >/tmp/detached; exec sleep 33'
-within 5 podman exec into test -s /tmp/detached
+within 15 podman exec into test -s /tmp/detached
 same "podman exec -d: it ran" detached "$(podman exec into cat /tmp/detached 2>&1)"
 has "podman top: it sees what exec began" 'sleep 33' "$(podman top into 2>&1)"
 same "podman exec: no capability for a user" 0000000000000000 "$(podman exec into sh -c 'sed -n "s/^CapEff:.//p" /proc/self/status')"
@@ -47,7 +47,7 @@ statuses=""
 for number in 1 2 3 4 5 6; do wait "${pids[number]}"; statuses+=" $?"; done
 same "podman exec: six at once" " 1 2 3 4 5 6" "$statuses"
 podman exec into sh -c 'sleep 60' >"$work/log" 2>&1 &
-within 5 sh -c "/usr/bin/podman --events-backend file top into | grep -q 'sleep 60'"
+within 15 sh -c "/usr/bin/podman --events-backend file top into | grep -q 'sleep 60'"
 succeeds "podman stop: with a process of exec inside" podman stop -t 5 into
 wait $!
 same "podman exec: it ends when the container is stopped" 137 $?

@@ -1,7 +1,7 @@
 # What podman does with a container's files, and what it tells of it: diff, cp, mount, commit, export, stats, events.
 run -d --name files -l kind=tested -v "$work:/host:ro" $image \
     sh -c 'echo kept >/root/new; rm /etc/group; trap "exit 0" TERM; while :; do sleep 0.1; done' >"$work/log" 2>&1
-within 5 podman exec files test -s /root/new
+within 15 podman exec files test -s /root/new
 output=$(podman diff files 2>&1)
 has "podman diff: a new file" '^A /root/new' "$output"
 has "podman diff: a removed file" '^D /etc/group' "$output"

@@ -26,7 +26,7 @@ same "podman run --network ns: a path" "$(ns none net)" \
     "$(run --rm --network "ns:/proc/$(inspect '{{.State.Pid}}' none)/ns/net" $image readlink /proc/self/ns/net 2>&1)"
 
 run -d --name web -p 127.0.0.1:18080:80 $image sh -c 'mkdir /www; echo served >/www/page; exec httpd -f -p 80 -h /www' >"$work/log" 2>&1
-within 5 curl -sf http://127.0.0.1:18080/page
+within 15 curl -sf http://127.0.0.1:18080/page
 same "podman run -p: a page through the published port" served "$(curl -sf -m 5 http://127.0.0.1:18080/page)"
 address=$(inspect '{{.NetworkSettings.IPAddress}}' web)
 same "podman run: a page from the container's own address" served "$(curl -sf -m 5 "http://$address/page")"
@@ -36,7 +36,7 @@ has "podman run: its address is in /etc/hosts" "^$address" "$(podman exec web ca
 has "podman run --add-host: the line" '^10.9.8.7.*elsewhere' "$(run --rm --add-host elsewhere:10.9.8.7 $image cat /etc/hosts)"
 has "podman run --dns: the line" '^nameserver 10.9.8.7$' "$(run --rm --dns 10.9.8.7 $image cat /etc/resolv.conf)"
 podman restart -t 0 web >"$work/log" 2>&1
-within 5 curl -sf http://127.0.0.1:18080/page
+within 15 curl -sf http://127.0.0.1:18080/page
 same "podman restart: the published port works again" served "$(curl -sf -m 5 http://127.0.0.1:18080/page)"
 podman pause web >"$work/log" 2>&1
 ends "podman pause: nobody answers" 28 curl -sf -m 1 http://127.0.0.1:18080/page

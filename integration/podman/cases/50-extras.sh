@@ -24,7 +24,7 @@ for stage in prestart createRuntime createContainer; do
     has "podman run --hooks-dir: $stage" "^$stage (creating|created) [1-9][0-9]* true yes" "$(cat "$work/hooked")"
 done
 has "podman run --hooks-dir: poststart" "^poststart (running|stopped) [1-9][0-9]* true yes" "$(cat "$work/hooked")"
-within 5 grep -q '^poststop' "$work/hooked"
+within 15 grep -q '^poststop' "$work/hooked"
 has "podman run --hooks-dir: poststop" "^poststop stopped " "$(cat "$work/hooked")"
 same "podman run --hooks-dir: in the order of the specification" "prestart createRuntime createContainer poststart poststop" \
     "$(cut -d' ' -f1 "$work/hooked" | xargs)"
@@ -53,7 +53,7 @@ listen() {
 for kind in conmon container; do
     listen "$work/notify-$kind" >"$work/notified-$kind" &
     listener=$!
-    within 5 grep -q bound "$work/notified-$kind"
+    within 15 grep -q bound "$work/notified-$kind"
     case $kind in
     conmon) program=(sleep 50) ;;
     # The host's perl: busybox cannot send a datagram to a socket in the file system.

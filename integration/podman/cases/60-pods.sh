@@ -16,7 +16,7 @@ for kind in net ipc uts pid; do
 done
 same "podman run --pod: the pod's name" podded "$(podman exec two hostname 2>&1)"
 same "podman run --pod: one reaches the other on localhost" "from a pod" "$(podman exec two wget -q -O - http://127.0.0.1/page 2>&1)"
-within 5 curl -sf http://127.0.0.1:18090/page
+within 15 curl -sf http://127.0.0.1:18090/page
 same "podman pod create -p: the published port" "from a pod" "$(curl -sf -m 5 http://127.0.0.1:18090/page)"
 has "podman run --pod: the infra container's processes are seen" 'infra' "$(podman exec two ps 2>&1)"
 has "podman pod ps: running with three" '^pod Running 3' "$(podman pod ps --format '{{.Name}} {{.Status}} {{.NumberOfContainers}}')"
@@ -32,7 +32,7 @@ succeeds "podman pod kill: a signal to all" podman pod kill -s WINCH pod
 succeeds "podman pod stop: it stops" podman pod stop -t 3 pod
 same "podman pod stop: no process is left" "" "$(left_processes 'httpd -f -p 80|/bin/infra')"
 succeeds "podman pod start: it starts again" podman pod start pod
-within 5 curl -sf http://127.0.0.1:18090/page
+within 15 curl -sf http://127.0.0.1:18090/page
 same "podman pod start: the published port" "from a pod" "$(curl -sf -m 5 http://127.0.0.1:18090/page)"
 succeeds "podman pod restart: it restarts" podman pod restart pod
 has "podman generate kube: a pod" '^kind: Pod' "$(podman generate kube pod 2>&1)"

@@ -1,7 +1,7 @@
 # What is left when containers end in unusual ways, and what prune takes away.
 hold orphan
 kill -KILL "$(inspect '{{.State.ConmonPid}}' orphan)"
-within 5 sh -c "! test -e /proc/$(inspect '{{.State.ConmonPid}}' orphan)"
+within 15 sh -c "! test -e /proc/$(inspect '{{.State.ConmonPid}}' orphan)"
 id=$(inspect '{{.Id}}' orphan)
 succeeds "podman rm -f: after conmon was killed" podman rm -f -t 0 orphan
 # Without conmon nobody tells Podman of the end, and it forgets the container without a word to the runtime.

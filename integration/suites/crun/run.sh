@@ -51,10 +51,10 @@ stop_client() {
     local pid
     if [ -e "$frozen" ] && [ "${frozen_was-yes}" = no ]; then
         echo THAWED >"$frozen/freezer.state"
-        within 5 rmdir "$frozen"
+        within 15 rmdir "$frozen"
     fi
     our_cgroups -exec cat {}/cgroup.procs \; 2>/dev/null | sort -u | while read -r pid; do kill -KILL "$pid" 2>/dev/null; done
-    within 5 no_cgroups
+    within 15 no_cgroups
 }
 our_cgroups() {
     find /sys/fs/cgroup -depth \( -fstype cgroup -o -fstype cgroup2 \) -type d -path "*/test-$tag-*" "$@"
