@@ -34,13 +34,7 @@ in_container() {
     buildah run --runtime "$RUNTIME" --isolation oci "${options[@]}" "$name" "$@"
 }
 
-subjects=("${arguments[@]}")
-if [ ${#subjects[@]} = 0 ]; then
-    for path in "$here"/cases/*.sh; do
-        path=${path##*/}
-        subjects+=("${path%.sh}")
-    done
-fi
+choose_subjects
 for subject in "${subjects[@]}"; do
     . "$here/cases/$subject.sh"
 done

@@ -92,3 +92,14 @@ nothing_left() {
     same "$client: no network namespace is left" "" "$(ls /run/netns 2>/dev/null)"
     same "$client: no mount is left" "" "$(left_mounts "$work" | grep -vE "^$work/(graph/overlay|run/overlay|etc/.*)$")"
 }
+
+# choose_subjects: $subjects is what the script was asked for, or every file of cases/ beside it.
+choose_subjects() {
+    local path
+    subjects=("${arguments[@]}")
+    [ ${#subjects[@]} = 0 ] || return 0
+    for path in "$here"/cases/*.sh; do
+        path=${path##*/}
+        subjects+=("${path%.sh}")
+    done
+}

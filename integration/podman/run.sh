@@ -11,13 +11,7 @@ stop_client() { podman_end; }
 import_busybox
 cd "$work" || exit
 
-subjects=("${arguments[@]}")
-if [ ${#subjects[@]} = 0 ]; then
-    for path in "$here"/cases/*.sh; do
-        path=${path##*/}
-        subjects+=("${path%.sh}")
-    done
-fi
+choose_subjects
 for subject in "${subjects[@]}"; do
     . "$here/cases/$subject.sh"
     remove_all
