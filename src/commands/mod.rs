@@ -229,7 +229,7 @@ impl Context {
     fn matching(&self, pattern: &str) -> Result<Vec<String>> {
         let Some(root) = self.root()? else { return Ok(Vec::new()) };
         let is_id = |id: &String| crate::spec::names::check_container_id(id).is_ok();
-        Ok(root.matching(pattern)?.into_iter().filter(is_id).collect())
+        Ok(root.matching(pattern).at("--regex")?.into_iter().filter(is_id).collect())
     }
 
     fn warn_all(&self, warnings: &[String]) {
