@@ -31,7 +31,7 @@ run_pty() {
     shift
     next_id
     status=0
-    output=$("$here/terminal.py" --size 33x111 "$@" -- "$RUNTIME" --root "$work/state" run --bundle "$bundle" "$id" 2>&1 </dev/null |
+    output=$("$here/../lib/terminal.py" --size 33x111 "$@" -- "$RUNTIME" --root "$work/state" run --bundle "$bundle" "$id" 2>&1 </dev/null |
         tr -d '\r'; exit "${PIPESTATUS[0]}") || status=$?
 }
 

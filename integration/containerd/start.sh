@@ -1,13 +1,12 @@
 # start.sh, sourced: `ctr run` and `ctr task exec`: output, input, terminal, exit status.
-terminal=$top/integration/bundles/terminal.py
 
-# typed [STEP...] -- ARG...: ctr on a pseudo-terminal. Two terminals on the way turn a line's end into \r\r\n. ctr sets the
-# size after it has started the program: hence the sleeps before `stty size`.
-typed() {
+# ctr_typed [STEP...] -- ARG...: ctr on a terminal. It sets the size after it has started the program: hence the sleeps
+# before `stty size`.
+ctr_typed() {
     local steps=()
     while [ "$1" != -- ]; do steps+=("$1"); shift; done
     shift
-    timeout -k 2 60 python3 "$terminal" --size 33x101 "${steps[@]}" -- ctr --address "$work/containerd.sock" "$@" | tr -d '\r'
+    typed --size 33x101 "${steps[@]}" -- ctr --address "$work/containerd.sock" "$@"
 }
 
 part_start() {
@@ -39,16 +38,16 @@ part_start() {
 
 run_terminal() {
     local text
-    text=$(typed -- run --runc-binary "$RUNTIME" --runc-root "$work/runtime" --cgroup "/$tag/tty" -t --rm "$image" tty \
+    text=$(ctr_typed -- run --runc-binary "$RUNTIME" --runc-root "$work/runtime" --cgroup "/$tag/tty" -t --rm "$image" tty \
         sh -c 'tty; test -t 0 && test -t 1 && test -t 2 && echo three; ls -l /dev/console; sleep 0.5; stty size')
     has "ctr run -t: all three streams are a terminal" '^three$' "$text"
     has "ctr run -t: the terminal's size" '^33 101$' "$text"
     has "ctr run -t: /dev/console is a character device" '^c.* /dev/console' "$text"
-    text=$(typed '# =>echo $((6*7))\n' '42=>' '# =>stty -echo; exit 9\n' -- run --runc-binary "$RUNTIME" \
+    text=$(ctr_typed '# =>echo $((6*7))\n' '42=>' '# =>stty -echo; exit 9\n' -- run --runc-binary "$RUNTIME" \
         --runc-root "$work/runtime" --cgroup "/$tag/shell" -t --rm "$image" shell env 'PS1=# ' sh)
     same "ctr run -t: the exit status of a shell that was typed into" 9 $?
     has "ctr run -t: the shell answers" '^42' "$text"
-    text=$(typed 'ready=>\x03' -- run --runc-binary "$RUNTIME" --runc-root "$work/runtime" --cgroup "/$tag/break" -t \
+    text=$(ctr_typed 'ready=>\x03' -- run --runc-binary "$RUNTIME" --runc-root "$work/runtime" --cgroup "/$tag/break" -t \
         --rm "$image" break sh -c 'trap "echo interrupted; exit 4" INT; echo ready; while :; do sleep 0.1; done')
     same "ctr run -t: ^C interrupts the program" 4 $?
     has "ctr run -t: the handler of ^C speaks" '^.*interrupted' "$text"
@@ -160,12 +159,12 @@ no_behind() { ! ctr task ps host | grep -q behind; }
 
 exec_terminal() {
     local text
-    text=$(typed -- task exec --exec-id t1 -t host sh -c 'test -t 0 && test -t 1 && test -t 2 && echo three; sleep 0.5; stty size')
+    text=$(ctr_typed -- task exec --exec-id t1 -t host sh -c 'test -t 0 && test -t 1 && test -t 2 && echo three; sleep 0.5; stty size')
     has "ctr task exec -t: all three streams are a terminal" '^three$' "$text"
     has "ctr task exec -t: the terminal's size" '^33 101$' "$text"
-    text=$(typed '# =>echo $((6*7))\n' '42=>' '# =>exit 6\n' -- task exec --exec-id t2 -t host env 'PS1=# ' sh)
+    text=$(ctr_typed '# =>echo $((6*7))\n' '42=>' '# =>exit 6\n' -- task exec --exec-id t2 -t host env 'PS1=# ' sh)
     same "ctr task exec -t: the exit status of a shell that was typed into" 6 $?
-    text=$(typed 'ready=>\x03' -- task exec --exec-id t3 -t host \
+    text=$(ctr_typed 'ready=>\x03' -- task exec --exec-id t3 -t host \
         sh -c 'trap "exit 4" INT; echo ready; while :; do sleep 0.1; done')
     same "ctr task exec -t: ^C interrupts the program" 4 $?
     remove host

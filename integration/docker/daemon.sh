@@ -10,8 +10,6 @@ image=busybox
 docker() { timeout 60 /usr/bin/docker "$@"; }
 run() { docker run --rm "$@"; }
 inspect() { docker inspect -f "$2" "$1" 2>&1; }
-# typed [STEP...] -- COMMAND...: the command on a terminal, see terminal.py; carriage returns are taken out.
-typed() { timeout 60 python3 "$top/integration/bundles/terminal.py" "$@" 2>&1 | tr -d '\r'; }
 remove() { docker rm -f "$@" >/dev/null 2>&1; }
 is() { [ "$(inspect "$1" "$2")" = "$3" ]; }
 logged() { docker logs "$1" 2>&1 | grep -qE -- "$2"; }

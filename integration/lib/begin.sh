@@ -37,7 +37,7 @@ begin_outside() {
         closing
         exit
     fi
-    if ! "$top/hack/need.sh" busybox-static umoci util-linux iproute2 "$@"; then
+    if ! "$top/hack/need.sh" busybox-static umoci util-linux iproute2 python3 "$@"; then
         not_ok "$client: its packages can be installed"
         closing
         exit
@@ -71,4 +71,8 @@ finish() {
     umount_below "$work"
     rm -rf --one-file-system "$work"
 }
+# typed [--size ROWSxCOLS] [STEP...] -- COMMAND...: the command on a terminal of its own, see terminal.py. Terminals on the
+# way turn a line's end into \r\n or \r\r\n: carriage returns are taken out.
+typed() { timeout -k 2 60 python3 "$lib/terminal.py" "$@" 2>&1 | tr -d '\r'; }
+
 arguments=("$@")

@@ -20,13 +20,19 @@ TOML
     sed "s|^orlop = |$runtime = |; s|\"orlop\"|\"$runtime\"|" "$work/etc/orlop.conf" >"$work/etc/containers.conf"
     export CONTAINERS_CONF=$work/etc/containers.conf CONTAINERS_STORAGE_CONF=$work/etc/storage.conf
     export CONTAINERS_REGISTRIES_CONF=$work/etc/registries.conf TMPDIR=$work/tmp XDG_CONFIG_HOME=$work/config
+    podman_options=(--volumepath "$work/volumes" --network-config-dir "$work/etc/networks" --events-backend file)
     image=localhost/busybox
 }
 
 # podman ARG...: a client that hangs fails its case, not the whole run.
-podman() {
-    timeout -k 5 "${patience:-40}" /usr/bin/podman --volumepath "$work/volumes" --network-config-dir "$work/etc/networks" \
-        --events-backend file "$@"
+podman() { timeout -k 5 "${patience:-40}" /usr/bin/podman "${podman_options[@]}" "$@"; }
+
+# podman_typed [STEP...] -- ARG...: podman on a terminal of 31 lines and 101 columns.
+podman_typed() {
+    local steps=()
+    while [ "$1" != -- ]; do steps+=("$1"); shift; done
+    shift
+    typed --size 31x101 "${steps[@]}" -- /usr/bin/podman "${podman_options[@]}" "$@"
 }
 
 # run, create [podman option...] IMAGE ARG...: their cgroups below ours.

@@ -14,7 +14,7 @@ same "buildah run: user, directory, environment, name, volume, tmpfs" "1000 /tmp
 [ $((0x$(tail -n 1 <<<"$output") & 0x1000)) != 0 ]
 same "buildah run --cap-add: the bounding set" 0 $?
 options=(--terminal)
-output=$(timeout 30 script -qec "stty rows 31 cols 101; timeout 25 /usr/bin/buildah run --runtime $RUNTIME --isolation oci -t working -- sh -c 'tty; stty size; exit 8'" /dev/null 2>&1 </dev/null)
+output=$(typed --size 31x101 -- /usr/bin/buildah run --runtime "$RUNTIME" --isolation oci -t working -- sh -c 'tty; stty size; exit 8')
 same "buildah run -t: the exit status" 8 $?
 has "buildah run -t: a terminal" '/dev/pts/' "$output"
 has "buildah run -t: the size of the caller's" '31 101' "$output"

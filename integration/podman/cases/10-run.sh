@@ -12,12 +12,11 @@ same "podman run: no input without -i" "" "$(echo one | run --rm $image cat 2>&1
 succeeds "podman run -t: a terminal" run --rm -t $image sh -c 'tty; test -t 0 && test -t 1 && test -t 2 && echo all three'
 has "podman run -t: /dev/pts/0" '^/dev/pts/0' "$output"
 has "podman run -t: stdin, stdout and stderr are it" '^all three' "$output"
-output=$(printf 'echo typed $((20 + 3))\nexit 4\n' | timeout 30 script -qec "stty rows 31 cols 101; timeout 25 /usr/bin/podman \
-    --volumepath $work/volumes --network-config-dir $work/etc/networks --events-backend file run --cgroup-parent /$tag --rm -it \
-    $image sh -c 'sleep 0.3; stty size; sh'" /dev/null 2>&1)
+output=$(podman_typed '# =>sleep 0.3; stty size; echo typed $((20 + 3))\n' 'typed 23=>exit 4\n' -- \
+    run --cgroup-parent "/$tag" --rm -it -e 'PS1=# ' $image sh)
 same "podman run -it: the exit status through a terminal" 4 $?
 has "podman run -it: what is typed is run" '^typed 23' "$output"
-has "podman run -it: the size of the caller's terminal" '31 101' "$output"
+has "podman run -it: the size of the caller's terminal" '^31 101' "$output"
 
 succeeds "podman run -d: it detaches" run -d --name life $image sh -c 'echo begun; trap "echo ended; exit 3" TERM; while :; do sleep 0.1; done'
 within 10 sh -c "/usr/bin/podman --events-backend file logs life | grep -q begun"

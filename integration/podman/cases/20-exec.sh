@@ -16,11 +16,10 @@ same "podman exec -i: a megabyte through the program" 1048576 "$(head -c 1048576
 output=$(podman exec into sh -c 'echo out; echo err >&2' 2>"$work/err")
 same "podman exec: stdout and stderr stay apart" "out err" "$output $(cat "$work/err")"
 has "podman exec -t: a terminal" '^/dev/pts/' "$(podman exec -t into tty 2>&1)"
-output=$(printf 'echo typed $((20 + 3))\nexit 4\n' | timeout 30 script -qec "stty rows 31 cols 101; timeout 25 /usr/bin/podman \
-    --events-backend file exec -it into sh -c 'sleep 0.3; stty size; sh'" /dev/null 2>&1)
+output=$(podman_typed '# =>sleep 0.3; stty size; echo typed $((20 + 3))\n' 'typed 23=>exit 4\n' -- exec -it -e 'PS1=# ' into sh)
 same "podman exec -it: the exit status through a terminal" 4 $?
 has "podman exec -it: what is typed is run" '^typed 23' "$output"
-has "podman exec -it: the size of the caller's terminal" '31 101' "$output"
+has "podman exec -it: the size of the caller's terminal" '^31 101' "$output"
 succeeds "podman exec -d: it detaches" podman exec -d into sh -c 'echo detached >/tmp/detached; exec sleep 33'
 within 15 podman exec into test -s /tmp/detached
 same "podman exec -d: it ran" detached "$(podman exec into cat /tmp/detached 2>&1)"
