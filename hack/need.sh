@@ -11,11 +11,16 @@ present() {
     containerd) command -v containerd ctr ;;
     containernetworking-plugins) test -x /usr/lib/cni/bridge ;;
     docker.io) command -v dockerd && test -x /usr/bin/docker ;;
+    e2fsprogs) command -v mke2fs ;;
+    fdisk) command -v sfdisk ;;
     iproute2) command -v ip ;;
+    kmod) command -v depmod ;;
     netcat-openbsd) command -v nc ;;
     netavark | aardvark-dns) test -x "/usr/lib/podman/$1" ;;
     libseccomp-dev) test -e /usr/include/seccomp.h ;;
     musl-tools) command -v musl-gcc ;;
+    openssh-client) command -v ssh ssh-keygen ;;
+    qemu-system-x86) command -v qemu-system-x86_64 ;;
     util-linux) command -v unshare nsenter ;;
     python3-pip) python3 -m pip --version ;;
     *) command -v "$1" ;;
