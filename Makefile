@@ -50,7 +50,13 @@ soak: ## 500 `docker run --rm` and 500 `ctr run --rm`, and nothing is left
 	integration/docker/soak.sh
 	integration/containerd/soak.sh
 
+vm-image: ## the disk of the test machine, made from Debian packages, kept while nothing in it changes
+	integration/vm/build-image
+
+vm-test: release ## the parts of integration/vm in the machine: CGROUP=v2|v1|hybrid KERNEL=trixie-backports LSM=selinux PARTS="limits podman" RUNTIMES="orlop runc crun"
+	integration/vm/run.sh --cgroup $(or $(CGROUP),v2) --lsm $(or $(LSM),apparmor) $(if $(KERNEL),--kernel $(KERNEL)) $(PARTS)
+
 clean: ## remove what was built
 	cargo clean
 
-.PHONY: help build release install check demo test test-unit test-contract bench sweep integration compare soak clean
+.PHONY: help build release install check demo test test-unit test-contract bench sweep integration compare soak vm-image vm-test clean

@@ -3,7 +3,7 @@
 
 use crate::contract;
 use crate::harness::config::without_mount;
-use crate::harness::test::{map, parse_report, wait_file};
+use crate::harness::test::{map, parse_report, slow, wait_file};
 use crate::harness::{Test, of};
 use serde_json::{Value, json};
 use std::fs::File;
@@ -285,7 +285,7 @@ fn t22_oversized_values_fail_cleanly() {
 #[track_caller]
 fn oversized(t: &Test, b: &crate::harness::Bundle) {
     let out = t.create(b).fails().one_line();
-    assert!(out.took < Duration::from_secs(2), "{:?}", out.took);
+    assert!(out.took < slow(2), "{:?}", out.took);
     assert!(out.stderr.len() < 4096, "{} bytes of message", out.stderr.len());
     t.nothing_left(&b.id);
 }
@@ -307,7 +307,7 @@ fn t27_a_filter_that_kills_init_is_no_hang() {
                                 "syscalls": [{ "names": [name], "action": action }] }),
                     );
                     let out = t.run(&b);
-                    assert!(out.took < Duration::from_secs(3), "{name} {action}: {:?}", out.took);
+                    assert!(out.took < slow(3), "{name} {action}: {:?}", out.took);
                     t.nothing_left(&b.id);
                 }
             }
@@ -341,16 +341,16 @@ fn t26_passwd_is_a_fifo_or_huge() {
         nix::unistd::mkfifo(&b.host("/etc/passwd"), nix::sys::stat::Mode::from_bits_truncate(0o644)).unwrap();
         b.args(&["/bin/true"]);
         let out = t.run(&b);
-        assert!(out.took < Duration::from_secs(3), "{:?}", out.took);
+        assert!(out.took < slow(3), "{:?}", out.took);
         std::fs::remove_file(b.host("/etc/passwd")).unwrap();
         let huge = File::create(b.host("/etc/passwd")).unwrap();
         huge.set_len(1 << 40).unwrap();
         let out = t.run(&b);
-        assert!(out.took < Duration::from_secs(3), "{:?}", out.took);
+        assert!(out.took < slow(3), "{:?}", out.took);
         std::fs::remove_file(b.host("/etc/passwd")).unwrap();
         symlink("/proc/kmsg", b.host("/etc/passwd")).unwrap();
         let out = t.run(&b);
-        assert!(out.took < Duration::from_secs(3), "{:?}", out.took);
+        assert!(out.took < slow(3), "{:?}", out.took);
     });
 }
 

@@ -1,7 +1,7 @@
 //! hooks: which of the six runs when, where, with what (contract §2.4).
 
 use crate::contract;
-use crate::harness::test::wait_file;
+use crate::harness::test::{slow, wait_file};
 use crate::harness::{Bundle, Test, of};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
@@ -409,7 +409,7 @@ fn a_hook_beyond_its_timeout_is_killed_and_undoes_create() {
             json!({ "path": "/bin/sleep", "args": ["sleep", "1000"], "timeout": 1 }),
         );
         let out = t.create(&b).exits(1).fails();
-        assert!(out.took < std::time::Duration::from_secs(5), "{:?}", out.took);
+        assert!(out.took < slow(5), "{:?}", out.took);
         t.nothing_left(&b.id);
     });
 }
@@ -464,7 +464,7 @@ fn a_hook_that_leaves_a_process_does_not_hang() {
         let b = t.bundle();
         hook(&b, "createRuntime", "sleep 15 & exit 0");
         let out = t.create(&b).ok();
-        assert!(out.took < std::time::Duration::from_secs(5), "{:?}", out.took);
+        assert!(out.took < slow(5), "{:?}", out.took);
         crate::harness::leftovers::kill_children();
     });
 }

@@ -1,7 +1,7 @@
 //! create, start and the state machine (contract §3): what each command does to a container in each state.
 
 use crate::contract;
-use crate::harness::test::{wait_file, wait_until};
+use crate::harness::test::{slow, wait_file, wait_until};
 use crate::harness::{Test, leftovers, of};
 use serde_json::json;
 use std::time::Duration;
@@ -98,7 +98,7 @@ fn start_after_init_was_killed_from_outside_fails_at_once() {
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
         t.wait_status(&b.id, "stopped");
         let out = t.start(&b).fails();
-        assert!(out.took < Duration::from_secs(2), "{:?}", out.took);
+        assert!(out.took < slow(2), "{:?}", out.took);
     });
 }
 

@@ -1,7 +1,7 @@
 //! pause and resume, and what other commands do to a paused container (contract §3.2, §4.5).
 
 use crate::contract;
-use crate::harness::test::wait_until;
+use crate::harness::test::{slow, wait_until};
 use crate::harness::{Test, config};
 use std::time::Duration;
 
@@ -124,7 +124,7 @@ fn an_exec_that_waits_does_not_keep_the_container() {
             let waiting = t.call(&["exec", "--ignore-paused", &b.id, "/bin/echo", "woken"]).spawn();
             std::thread::sleep(Duration::from_millis(300));
             let out = t.rt(&["delete", "--force", &b.id]).ok();
-            assert!(out.took < Duration::from_secs(5), "{:?}", out.took);
+            assert!(out.took < slow(5), "{:?}", out.took);
             waiting.wait().exits(255);
             t.nothing_left(&b.id);
         });

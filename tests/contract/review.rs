@@ -2,7 +2,7 @@
 //! entering the container uses, a host without executable memfds, callers without privilege. Found by reading.
 
 use crate::contract;
-use crate::harness::test::{parse_report, wait_until};
+use crate::harness::test::{parse_report, slow, wait_until};
 use crate::harness::{Bundle, Test, of, runtime};
 use serde_json::json;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -56,7 +56,7 @@ fn a_profile_without_close_range_leaks_nothing() {
             b.args(&["/bin/sleep", "30"]);
             t.create(&b).ok();
             let out = t.start(&b).ok();
-            assert!(out.took < Duration::from_secs(3), "start waited for {:?}", out.took);
+            assert!(out.took < slow(3), "start waited for {:?}", out.took);
         }
     });
 }
@@ -156,7 +156,7 @@ fn without_executable_memfds() {
         assert!(out.status.success(), "{}", text(&out));
         // ls has the directory itself open as the next one.
         assert_eq!(String::from_utf8_lossy(&out.stdout), "0\n1\n2\n3\n0\n1\n2\n3\n4\n");
-        assert!(begin.elapsed() < Duration::from_secs(8), "start waited for a lock");
+        assert!(begin.elapsed() < slow(8), "start waited for a lock");
     });
 }
 

@@ -1,7 +1,7 @@
 //! One call of the runtime: output into files (a container inherits them and would keep a pipe open), a clean
 //! environment, and a deadline after which the call is killed and the test fails.
 
-use super::test::Test;
+use super::test::{Test, slow};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -9,8 +9,6 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-
-pub const DEADLINE: Duration = Duration::from_secs(10);
 
 pub struct Call<'t> {
     test: &'t Test,
@@ -184,7 +182,7 @@ impl Running {
     }
 
     pub fn wait(self) -> Output {
-        self.wait_for(DEADLINE)
+        self.wait_for(slow(10))
     }
 
     pub fn wait_for(mut self, limit: Duration) -> Output {

@@ -4,7 +4,8 @@
 //! its children, whatever still lives at its end is a leak, and a hang ends by killing one process.
 
 use super::needs::Need;
-use super::{leftovers, runtime, test::Test};
+use super::test::{Test, slow};
+use super::{leftovers, runtime};
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -109,7 +110,7 @@ impl Case {
         // SAFETY: between fork and exec only system calls are made, no allocation.
         unsafe { command.pre_exec(move || settle(hide_unified)) };
         let mut child = command.spawn().expect("start the test process");
-        let status = wait_at_most(&mut child, Duration::from_secs(self.seconds));
+        let status = wait_at_most(&mut child, slow(self.seconds));
         let text = std::fs::read_to_string(&log).unwrap_or_default();
         match status {
             Some(status) if status.success() => Ok(()),
@@ -118,7 +119,7 @@ impl Case {
                 let _ = child.kill();
                 let _ = child.wait();
                 leftovers::sweep(&prefix(child.id()));
-                Err(format!("hung for {} s\n{text}", self.seconds))
+                Err(format!("hung for {:?}\n{text}", slow(self.seconds)))
             }
         }
     }

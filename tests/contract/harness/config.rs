@@ -97,8 +97,9 @@ pub fn without_mount(config: &mut Value, destination: &str) {
 /// Where the JSON schemas of the specification are: beside the repository.
 pub fn schema_dir() -> Result<PathBuf, String> {
     let repo = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let places = ["../shared/spec-schema", "../../shared/spec-schema"];
-    let dir = places.iter().map(|p| repo.join(p)).find(|p| p.join("config-schema.json").exists());
+    let named = std::env::var_os("CONTRACT_SCHEMAS").map(PathBuf::from);
+    let places = ["../shared/spec-schema", "../../shared/spec-schema"].map(|p| repo.join(p));
+    let dir = named.into_iter().chain(places).find(|p| p.join("config-schema.json").exists());
     let dir = dir.ok_or("no ../shared/spec-schema beside the repository")?;
     let probe =
         std::process::Command::new("python3").args(["-W", "ignore", "-c", "import jsonschema"]).output();

@@ -98,7 +98,7 @@ pub fn processes() -> Vec<String> {
         if left.is_empty() {
             return Vec::new();
         }
-        if begin.elapsed() > Duration::from_millis(500) {
+        if begin.elapsed() > super::test::slow(1) / 2 {
             let names = left.iter().map(|pid| format!("process {pid} ({})", command_line(*pid))).collect();
             kill_children();
             return names;
@@ -110,7 +110,7 @@ pub fn processes() -> Vec<String> {
 /// Kills children until none is left (killing a parent hands its children to us).
 pub fn kill_children() {
     let begin = Instant::now();
-    while begin.elapsed() < Duration::from_secs(3) {
+    while begin.elapsed() < super::test::slow(3) {
         let left = children();
         if left.is_empty() {
             return;

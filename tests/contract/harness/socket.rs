@@ -1,6 +1,7 @@
 //! A listening unix socket that takes one message with its descriptors: console masters and seccomp listeners
 //! come this way.
 
+use super::test::slow;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixAddr, recvmsg};
 use std::io::IoSliceMut;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -33,7 +34,7 @@ impl Receiving {
 
     #[track_caller]
     pub fn take(&self) -> Message {
-        self.0.recv_timeout(Duration::from_secs(10)).expect("no message on the socket")
+        self.0.recv_timeout(slow(10)).expect("no message on the socket")
     }
 
     pub fn is_empty(&self) -> bool {

@@ -246,8 +246,15 @@ pub fn parse_report(text: &str) -> Value {
         .unwrap_or_else(|e| panic!("the guest's report is not JSON: {e}: {text}"))
 }
 
+/// A time that a fast machine never needs, times `CONTRACT_PATIENCE` for slow ones (an emulated processor).
+pub fn slow(seconds: u64) -> Duration {
+    let patience = std::env::var("CONTRACT_PATIENCE").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
+    Duration::from_secs(seconds * patience)
+}
+
 pub fn wait_until(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
     let begin = Instant::now();
+    let limit = slow(1).as_secs() as u32 * limit;
     loop {
         if done() {
             return true;
