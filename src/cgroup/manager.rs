@@ -160,7 +160,7 @@ impl<'r> Manager<'r> {
 
     /// Processes that the kernel killed for want of memory; 0 without a memory controller.
     pub fn oom_kills(&self) -> Result<u64> {
-        let Some(place) = self.memory_place()? else { return Ok(0) };
+        let Some(place) = self.controller_place("memory")? else { return Ok(0) };
         let file = if place.version == Version::V1 { "memory.oom_control" } else { "memory.events" };
         let text = place.read(file)?.unwrap_or_default();
         Ok(text.lines().find_map(|l| l.strip_prefix("oom_kill ")?.parse().ok()).unwrap_or(0))
@@ -168,22 +168,25 @@ impl<'r> Manager<'r> {
 
     /// The memory limit in bytes; None when there is none.
     pub fn memory_limit(&self) -> Result<Option<u64>> {
-        let Some(place) = self.memory_place()? else { return Ok(None) };
+        let Some(place) = self.controller_place("memory")? else { return Ok(None) };
         let file = if place.version == Version::V1 { "memory.limit_in_bytes" } else { "memory.max" };
         let limit = place.read(file)?.and_then(|text| text.parse().ok());
         Ok(limit.filter(|bytes| *bytes < UNLIMITED))
     }
 
-    /// The quota in cpu.max of v2 in microseconds, -1 for none; None where it has a file of its own (v1).
-    pub fn cpu_quota(&self) -> Result<Option<i64>> {
-        if self.with_controller("cpu").is_some() || !self.record.v2_controllers.iter().any(|c| c == "cpu") {
-            return Ok(None);
-        }
-        let tree = self.record.hierarchies.iter().find(|h| h.version == Version::V2);
-        let Some(place) = tree.map_or(Ok(None), open)? else { return Ok(None) };
-        let text = place.read("cpu.max")?;
-        let quota = text.as_deref().and_then(|text| text.split(' ').next());
-        Ok(quota.and_then(|quota| if quota == "max" { Some(-1) } else { quota.parse().ok() }))
+    /// Quota (-1 for none) and period in microseconds, as the kernel has them; None without a cpu controller.
+    pub fn cpu_bandwidth(&self) -> Result<Option<(i64, u64)>> {
+        let Some(place) = self.controller_place("cpu")? else { return Ok(None) };
+        let text = match place.version {
+            Version::V2 => place.read("cpu.max")?.unwrap_or_default(),
+            Version::V1 => {
+                let [quota, period] = ["cpu.cfs_quota_us", "cpu.cfs_period_us"].map(|file| place.read(file));
+                format!("{} {}", quota?.unwrap_or_default(), period?.unwrap_or_default())
+            }
+        };
+        let Some((quota, period)) = text.split_once(' ') else { return Ok(None) };
+        let quota = if quota == "max" { Some(-1) } else { quota.parse().ok() };
+        Ok(quota.zip(period.parse().ok()))
     }
 
     fn with_controller(&self, controller: &str) -> Option<&'r Hierarchy> {
@@ -200,12 +203,13 @@ impl<'r> Manager<'r> {
         self.freezer_place()?.ok_or_else(|| Error::new("the container has no freezer cgroup"))
     }
 
-    fn memory_place(&self) -> Result<Option<Place>> {
+    /// Where the controller is: a hierarchy of its own on v1, else the tree of v2.
+    fn controller_place(&self, controller: &str) -> Result<Option<Place>> {
         let v2 = || {
-            let has = self.record.v2_controllers.iter().any(|c| c == "memory");
+            let has = self.record.v2_controllers.iter().any(|c| c == controller);
             self.record.hierarchies.iter().find(|h| has && h.version == Version::V2)
         };
-        self.with_controller("memory").or_else(v2).map_or(Ok(None), open)
+        self.with_controller(controller).or_else(v2).map_or(Ok(None), open)
     }
 
     fn places(&self) -> Result<Vec<Place>> {

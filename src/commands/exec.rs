@@ -83,8 +83,7 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
 fn execute(context: &Context, args: &Args) -> Outcome {
     let (id, command) = args.words.split_first().ok_or_else(|| Error::new("container id cannot be empty"))?;
     let (_, entry, record) = context.container(id)?;
-    let config = entry.path().join(store::CONFIG);
-    let config = spec::load(entry.path(), Some(&config)).doing("read the container's configuration")?;
+    let config = saved_config(&entry)?;
     if crate::plan::exec::is_exposed(&config, &record.namespaces) {
         // Before the process file is read, which may be a pipe: all of this command happens again.
         guard::change_image(context.inherited_fds)?;
@@ -111,6 +110,14 @@ fn execute(context: &Context, args: &Args) -> Outcome {
         false => foreground(context, &paths, (&entry, &record, &request), terminal),
     };
     Ok(outcome.map_err(|e| in_words(args, e))?)
+}
+
+/// The configuration as it was at create. It goes with the container, which may be deleted at this moment.
+fn saved_config(entry: &Entry) -> Result<Bundle> {
+    match spec::load(entry.path(), Some(&entry.path().join(store::CONFIG))) {
+        Err(_) if !entry.is_named()? => Err(store::no_container()),
+        config => config.doing("read the container's configuration"),
+    }
 }
 
 /// What came by a flag is called by its name.

@@ -211,9 +211,7 @@ impl Context {
     /// An existing container.
     pub fn entry(&self, id: &str) -> Result<(Root, Entry)> {
         crate::spec::names::check_container_id(id)?;
-        let root = self
-            .root()?
-            .ok_or_else(|| Error::new("container does not exist").of_kind(crate::error::Kind::NoContainer))?;
+        let root = self.root()?.ok_or_else(crate::state::store::no_container)?;
         let entry = root.entry(id)?;
         Ok((root, entry))
     }

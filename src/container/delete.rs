@@ -7,6 +7,7 @@ use super::hooks::{self, HookState, OCI_VERSION};
 use super::status::{Status, living_init, status};
 use crate::cgroup::Manager;
 use crate::error::{Doing, Error, Result};
+use crate::state::store::no_container;
 use crate::state::{Entry, Record, Root};
 use crate::sys::process::{ended_within, pidfd_send_signal};
 use std::os::fd::AsFd;
@@ -46,10 +47,6 @@ pub fn delete_force(root: &Root, entry: &Entry) -> Result<Vec<String>> {
         Some(record) => destroy(root, entry, &record),
         None => root.remove(entry).map(|()| Vec::new()),
     }
-}
-
-fn no_container() -> Error {
-    Error::new("container does not exist").of_kind(crate::error::Kind::NoContainer)
 }
 
 /// Ends every process of the container: by its cgroup, and init by its identity (it is all there is

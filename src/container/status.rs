@@ -4,7 +4,8 @@
 //! → frozen? A zombie counts as stopped: its parent may never reap it.
 
 use crate::cgroup::{Freezer, Manager};
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::state::store::no_container;
 use crate::state::{Entry, Identity, Record};
 use crate::sys::process::{has_ended, pidfd_inode, pidfd_open};
 use std::os::fd::{AsFd, OwnedFd};
@@ -78,7 +79,5 @@ pub fn observe(entry: &Entry, record: &Record) -> Result<(Status, Option<OwnedFd
 /// The record of an entry that has got beyond its claim; a container still being created does not exist
 /// for commands that act on one.
 pub fn record(entry: &Entry) -> Result<Record> {
-    entry
-        .load()?
-        .ok_or_else(|| Error::new("container does not exist").of_kind(crate::error::Kind::NoContainer))
+    entry.load()?.ok_or_else(no_container)
 }

@@ -19,7 +19,7 @@ pub fn update(entry: &Entry, record: &Record, part: &Part<LinuxResources>) -> Re
         return Err(problems);
     }
     let mut resources = part.value.clone();
-    keep_quota(record, &mut resources)?;
+    keep_bandwidth(record, &mut resources)?;
     let mut warnings = part.warnings.clone();
     let pids = part.mended.pids_limit.filter(|limit| *limit != 0);
     let hugepages = &part.mended.hugepage_limits;
@@ -31,16 +31,20 @@ pub fn update(entry: &Entry, record: &Record, part: &Part<LinuxResources>) -> Re
     Ok(warnings)
 }
 
-/// cpu.max of v2 holds quota and period in one line: a new period must not lift the quota.
-fn keep_quota(record: &Record, resources: &mut LinuxResources) -> Result<()> {
+/// cpu.max of v2 holds quota and period in one line, and systemd has the two as one number: whichever is not to be
+/// changed is what it is now.
+fn keep_bandwidth(record: &Record, resources: &mut LinuxResources) -> Result<()> {
     let Some(cpu) = resources.cpu() else { return Ok(()) };
-    let unset = |value: Option<i64>| value.is_none_or(|value| value == 0);
-    if cpu.period().is_none_or(|period| period == 0) || !unset(cpu.quota()) {
+    let quota = cpu.quota().filter(|quota| *quota != 0);
+    let period = cpu.period().filter(|period| *period != 0);
+    let together = record.cgroup.unit.is_some() || record.cgroup.v2_controllers.iter().any(|c| c == "cpu");
+    if quota.is_some() == period.is_some() || !together {
         return Ok(());
     }
-    if let Some(quota) = Manager::open(&record.cgroup).cpu_quota()? {
+    if let Some((old_quota, old_period)) = Manager::open(&record.cgroup).cpu_bandwidth()? {
         let mut cpu = cpu.clone();
-        cpu.set_quota(Some(quota));
+        cpu.set_quota(quota.or(Some(old_quota)));
+        cpu.set_period(period.or(Some(old_period)));
         resources.set_cpu(Some(cpu));
     }
     Ok(())

@@ -161,7 +161,8 @@ impl Root {
     }
 }
 
-fn no_container() -> Error {
+/// What every command says of an id that nothing is known of; callers look for the words.
+pub fn no_container() -> Error {
     Error::new("container does not exist").of_kind(Kind::NoContainer)
 }
 

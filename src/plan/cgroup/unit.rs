@@ -7,7 +7,7 @@
 use super::device_rules::{self, DevicePlan, DeviceRule, Kind};
 use super::facts::{CgroupFacts, Layout};
 use super::value::{self, Value};
-use super::{CgroupWrite, Hierarchy, Version, Wanted};
+use super::{CgroupWrite, Hierarchy, Version, Wanted, convert};
 use crate::error::{Doing, Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -238,7 +238,12 @@ fn limit(version: Version, file: &str, text: &str) -> Option<Property> {
         }
         (_, "cpu.weight") => property("CPUWeight", number()?),
         (_, "cpu.idle") if text == "1" => since(252, "CPUWeight", Value::Uint64(0)),
+        // systemd writes whichever of the two files there is, with numbers of its own for bfq.
         (_, "io.weight") => property("IOWeight", number()?),
+        (_, "io.bfq.weight") => {
+            let weight = text.parse().ok().and_then(convert::io_weight)?;
+            property("IOWeight", Value::Uint64(weight))
+        }
         (_, "cpuset.cpus") => since(244, "AllowedCPUs", bits(text)?),
         (_, "cpuset.mems") => since(244, "AllowedMemoryNodes", bits(text)?),
         _ => return None,
@@ -332,6 +337,14 @@ mod tests {
         ] {
             assert_eq!(per_second(quota, period), want, "{quota} {period:?}");
         }
+    }
+
+    #[test]
+    fn weights_are_said_once() {
+        let weight = |file, text| limit(Version::V2, file, text);
+        let said = property("IOWeight", Value::Uint64(1920));
+        assert_eq!(weight("io.bfq.weight", "200"), Some(said));
+        assert_eq!(weight("io.bfq.weight", "8:0 200"), None, "of a device");
     }
 
     #[test]
