@@ -4,13 +4,14 @@
 tear_down() {
     timeout 60 /usr/bin/podman rm -fa -t 0 >/dev/null 2>&1
     timeout 60 /usr/bin/podman pod rm -fa -t 0 >/dev/null 2>&1
+    umount /etc/containers/containers.conf
     rm -rf --one-file-system "$work"
 }
 trap tear_down EXIT
 sed "s|\"/usr/local/bin/orlop\", \"/usr/bin/orlop\"|\"$RUNTIME\"|; s|^orlop = |$runtime = |; s|\"orlop\"|\"$runtime\"|; s|\"cgroupfs\"|\"systemd\"|" \
-    "$here/../../podman/containers.conf" >"$work/containers.conf"
-sed -i 's|^\[engine\]$|[engine]\nevents_logger = "file"|' "$work/containers.conf"
-export CONTAINERS_CONF=$work/containers.conf
+    "$here/../../podman/containers.conf" | sed 's|^\[engine\]$|[engine]\nevents_logger = "file"|' >"$work/containers.conf"
+# Where systemd's timers of health checks find it too.
+mount --bind "$work/containers.conf" /etc/containers/containers.conf
 image=localhost/busybox
 podman() { timeout -k 5 180 /usr/bin/podman "$@"; }
 inspect() { podman inspect --format "$1" "$2" 2>&1; }
