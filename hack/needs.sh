@@ -18,11 +18,12 @@ effective() { # bit number of a capability
 
 offers root test "$(id -u)" = 0
 if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
-    have+=(cgroup2)
+    have+=(cgroup2 cgroup:freezer cgroup:devices)
+    for name in $(cat /sys/fs/cgroup/cgroup.controllers); do have+=("cgroup:$name"); done
 else
     for controllers in $(awk '$3 == "cgroup" { print $4 }' /proc/mounts); do
         for name in ${controllers//,/ }; do
-            case $name in cpu | cpuacct | cpuset | memory | devices | freezer | blkio | pids) have+=("cgroup1:$name") ;; esac
+            case $name in cpu | cpuacct | cpuset | memory | devices | freezer | blkio | pids) have+=("cgroup1:$name" "cgroup:$name") ;; esac
             [ "$name" != memory ] || have+=(cgroup1)
         done
     done

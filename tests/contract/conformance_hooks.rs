@@ -174,10 +174,10 @@ fn order(b: &Bundle) -> String {
 /// "The poststop hooks MUST be called after the container is deleted but before the delete operation returns."
 #[test]
 fn poststop_runs_after_the_deletion_and_before_delete_returns() {
-    contract!(Root, Ctrl1("memory")).run(|t| {
+    contract!(Root, Ctrl("memory")).run(|t| {
         let b = t.bundle();
         let file = t.fresh("poststop");
-        let cgroup = crate::harness::needs::hierarchy("memory").unwrap().join(&b.id);
+        let cgroup = crate::harness::cgroup::dir(&b, "memory");
         let ask = format!("test -e {} && echo cgroup || echo none", cgroup.display());
         hook(
             &b,

@@ -3,7 +3,6 @@
 
 use super::seccomp::{GETPPID, profile};
 use crate::contract;
-use crate::harness::needs::hierarchy;
 use crate::harness::test::map;
 use crate::harness::{Bundle, Test, namespaced, of};
 use serde_json::{Value, json};
@@ -79,7 +78,7 @@ fn required_members_are_missed() {
 /// place the container process in the namespace associated with that path": every type by itself.
 #[test]
 fn each_namespace_is_made_and_joined_by_itself() {
-    contract!(Root, Cgroup1).run(|t| {
+    contract!(Root, Ctrl("memory")).run(|t| {
         let names = [("network", "net"), ("ipc", "ipc"), ("uts", "uts"), ("cgroup", "cgroup")];
         for (kind, file) in names {
             let first = t.bundle();
@@ -135,7 +134,7 @@ fn no_namespace_is_listed_twice() {
 /// "The runtime MUST apply entries in the listed order." (linux.resources.devices)
 #[test]
 fn device_rules_apply_in_the_listed_order() {
-    contract!(Root, Ctrl1("devices")).run(|t| {
+    contract!(Root, Ctrl("devices")).run(|t| {
         let kmsg =
             |allow: bool| json!({ "allow": allow, "type": "c", "major": 1, "minor": 11, "access": "w" });
         let none = json!({ "allow": false, "access": "rwm" });
@@ -159,7 +158,7 @@ fn device_rules_apply_in_the_listed_order() {
 /// the cgroups mount point."
 #[test]
 fn the_same_cgroups_path_is_the_same_place() {
-    contract!(Root, Ctrl1("memory")).run(|t| {
+    contract!(Root, Ctrl("memory")).run(|t| {
         for form in ["/", ""] {
             let name = t.id();
             let mut seen = vec![];
@@ -184,7 +183,7 @@ fn the_same_cgroups_path_is_the_same_place() {
 /// "Runtimes MAY consider certain cgroupsPath values to be invalid, and MUST generate an error if this is the case."
 #[test]
 fn a_cgroups_path_that_cannot_be_is_an_error() {
-    contract!(Root, Cgroup1).ours_only("the peers go on in the root cgroup of the host").run(|t| {
+    contract!(Root, Ctrl("memory")).ours_only("the peers go on in the root cgroup of the host").run(|t| {
         for path in ["/", "/a\nb", "/a\u{0}b", "/.."] {
             refused(t, |b| _ = b.set("linux/cgroupsPath", json!(path)), &["cgroupsPath"]);
         }
@@ -194,7 +193,7 @@ fn a_cgroups_path_that_cannot_be_is_an_error() {
 /// "runtime MAY check if a new memory limit is lower than the current usage, and MUST reject the new limit"
 #[test]
 fn a_limit_below_the_usage_is_rejected() {
-    contract!(Root, Ctrl1("memory")).run(|t| {
+    contract!(Root, Ctrl("memory")).run(|t| {
         let b = t.bundle();
         b.set("linux/resources/memory", json!({ "limit": 128 << 20 }));
         b.shell("dd if=/dev/zero of=/dev/shm/x bs=1048576 count=32 2> /dev/null; echo full > /full; exec sleep 1000");
@@ -203,8 +202,8 @@ fn a_limit_below_the_usage_is_rejected() {
         crate::harness::test::wait_file(&b.host("/full"));
         let less = json!({ "memory": { "limit": 8 << 20, "checkBeforeUpdate": true } });
         t.call(&["update", "--resources", "-", &b.id]).stdin_text(&less.to_string()).run().fails();
-        let limit = hierarchy("memory").unwrap().join(&b.id).join("memory.limit_in_bytes");
-        assert_eq!(std::fs::read_to_string(limit).unwrap().trim(), (128 << 20).to_string());
+        let limit = crate::harness::cgroup::read(&b, "memory", "memory.limit_in_bytes");
+        assert_eq!(limit, (128 << 20).to_string());
         assert_eq!(t.status(&b.id), "running");
     });
 }
@@ -212,7 +211,7 @@ fn a_limit_below_the_usage_is_rejected() {
 /// "If specified, this value MUST be no larger than any positive quota" (cpu.burst)
 #[test]
 fn a_burst_above_the_quota_is_refused() {
-    contract!(Root, Ctrl1("cpu"))
+    contract!(Root, Ctrl("cpu"))
         .differs("runc", "1.1.5 does not know it")
         .differs("crun", "1.8.1 does not write it")
         .run(|t| {

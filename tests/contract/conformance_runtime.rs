@@ -2,7 +2,6 @@
 
 use crate::contract;
 use crate::harness::leftovers;
-use crate::harness::needs::hierarchy;
 use crate::harness::test::wait_file;
 use nix::mount::MsFlags;
 use serde_json::{Value, json};
@@ -34,7 +33,7 @@ fn every_operation_wants_an_id() {
 /// applied until triggered by the start operation."
 #[test]
 fn create_applies_everything_but_the_program() {
-    contract!(Root, Ctrl1("pids"), Tool("nsenter")).run(|t| {
+    contract!(Root, Ctrl("pids"), Tool("nsenter")).run(|t| {
         let b = t.bundle();
         b.set("root/readonly", json!(true)).args(&["/guest", "file", "/tmp/ran"]);
         b.mount(json!({ "destination": "/tmp", "type": "bind", "source": t.fresh_dir("tmp"), "options": ["bind"] }));
@@ -55,8 +54,7 @@ fn create_applies_everything_but_the_program() {
         flags("/tmp");
         let root = format!("/proc/{pid}/root");
         assert!(Path::new(&root).join("dev/fifo").exists());
-        let limit = hierarchy("pids").unwrap().join(&b.id).join("pids.max");
-        assert_eq!(std::fs::read_to_string(limit).unwrap().trim(), "33");
+        assert_eq!(crate::harness::cgroup::read(&b, "pids", "pids.max"), "33");
         let inside = |args: &[&str]| {
             let pid = pid.to_string();
             let out = Command::new("nsenter").args(["-t", &pid, "-u", "-n"]).args(args).output().unwrap();
@@ -127,13 +125,13 @@ fn only_a_living_container_takes_signals() {
 /// "Note that resources associated with the container, but not created by this container, MUST NOT be deleted."
 #[test]
 fn delete_leaves_what_the_container_did_not_make() {
-    contract!(Root, Ctrl1("memory"), Ctrl1("pids"))
+    contract!(Root, Ctrl("memory"), Ctrl("pids"))
         .differs("runc", "removes the cgroup that was there before")
         .differs("crun", "removes the cgroup that was there before")
         .run(|t| {
             let b = t.bundle();
-            let dirs = ["memory", "pids"].map(|c| hierarchy(c).unwrap().join(&b.id));
-            dirs.iter().for_each(|dir| std::fs::create_dir(dir).unwrap());
+            let dirs = ["memory", "pids"].map(|c| crate::harness::cgroup::dir(&b, c));
+            dirs.iter().for_each(|dir| std::fs::create_dir_all(dir).unwrap());
             let inner = dirs[0].join("inner");
             std::fs::create_dir(&inner).unwrap();
             let volume = t.fresh_dir("volume");

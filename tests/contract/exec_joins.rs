@@ -190,13 +190,13 @@ fn the_runtimes_binary_is_not_a_programs_to_run() {
 /// A limit of processes is asked at forks: to look into a full container is possible.
 #[test]
 fn a_full_container_takes_a_process() {
-    contract!(Root, Ctrl1("pids")).run(|t| {
+    contract!(Root, Ctrl("pids")).run(|t| {
         let b = t.bundle();
         b.set("linux/resources/pids", json!({ "limit": 1 }));
         t.create(&b).ok();
         t.start(&b).ok();
         let out = t.rt(&words(&b, &[], &["/bin/cat", "/proc/self/cgroup"])).ok();
-        assert!(out.stdout.contains(&format!("pids:/{}\n", b.id)), "{}", out.stdout);
+        assert!(out.stdout.contains(&format!(":/{}\n", b.id)), "{}", out.stdout);
         t.rt(&words(&b, &[], &["/bin/sh", "-c", "/bin/true; exit 3"])).fails();
     });
 }

@@ -472,11 +472,19 @@ fn a_hook_that_leaves_a_process_does_not_hang() {
 /// The hook is where NVIDIA's and CNI's tools change the container: limits are set, nothing has pivoted.
 #[test]
 fn limits_are_set_before_the_runtime_hooks() {
-    contract!(Root, Ctrl1("pids")).run(|t| {
+    contract!(Root, Ctrl("pids")).run(|t| {
         let b = t.bundle();
         let file = t.fresh("pids");
         b.set("linux/resources/pids", json!({ "limit": 77 }));
-        hook(&b, "createRuntime", &format!("cat /sys/fs/cgroup/pids/{}/pids.max > {}", b.id, file.display()));
+        hook(
+            &b,
+            "createRuntime",
+            &format!(
+                "cat {}/pids.max > {}",
+                crate::harness::cgroup::dir(&b, "pids").display(),
+                file.display()
+            ),
+        );
         b.args(&["/bin/true"]);
         t.run(&b).ok();
         assert_eq!(wait_file(&file).trim(), "77");

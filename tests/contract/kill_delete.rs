@@ -275,11 +275,9 @@ fn delete_removes_cgroups_that_the_container_made() {
 
 #[test]
 fn delete_force_thaws_a_frozen_container() {
-    contract!(Root, Ctrl1("freezer")).run(|t| {
+    contract!(Root, Ctrl("freezer")).run(|t| {
         let b = t.running();
-        let dirs = leftovers::cgroups(&b.id);
-        let dir = dirs.iter().find(|d| d.join("freezer.state").exists()).expect("a freezer cgroup");
-        std::fs::write(dir.join("freezer.state"), "FROZEN").unwrap();
+        crate::harness::cgroup::freeze(&b, true);
         t.rt(&["delete", "--force", &b.id]).ok();
         t.nothing_left(&b.id);
     });
@@ -287,26 +285,22 @@ fn delete_force_thaws_a_frozen_container() {
 
 #[test]
 fn state_says_paused_when_frozen() {
-    contract!(Root, Ctrl1("freezer"))
+    contract!(Root, Ctrl("freezer"))
         .wavers("runc", "reads the state for ever while the freezer says FREEZING")
         .run(|t| {
             let b = t.running();
-            let dirs = leftovers::cgroups(&b.id);
-            let dir = dirs.iter().find(|d| d.join("freezer.state").exists()).expect("a freezer cgroup");
-            std::fs::write(dir.join("freezer.state"), "FROZEN").unwrap();
+            crate::harness::cgroup::freeze(&b, true);
             assert!(wait_until(Duration::from_secs(5), || t.status(&b.id) == "paused"));
-            std::fs::write(dir.join("freezer.state"), "THAWED").unwrap();
+            crate::harness::cgroup::freeze(&b, false);
             assert!(wait_until(Duration::from_secs(5), || t.status(&b.id) == "running"));
         });
 }
 
 #[test]
 fn start_of_a_frozen_container_fails() {
-    contract!(Root, Ctrl1("freezer")).differs("crun", "does not look at the freezer").run(|t| {
+    contract!(Root, Ctrl("freezer")).differs("crun", "does not look at the freezer").run(|t| {
         let b = t.created();
-        let dirs = leftovers::cgroups(&b.id);
-        let dir = dirs.iter().find(|d| d.join("freezer.state").exists()).expect("a freezer cgroup");
-        std::fs::write(dir.join("freezer.state"), "FROZEN").unwrap();
+        crate::harness::cgroup::freeze(&b, true);
         t.start(&b).exits(1).fails_with("cannot start a container in the paused state");
     });
 }

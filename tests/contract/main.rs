@@ -7,7 +7,7 @@
 mod attacks;
 mod bad_config;
 mod binds;
-mod cgroup1;
+mod cgroups;
 mod cli;
 mod conformance_config;
 mod conformance_features;

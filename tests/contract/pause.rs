@@ -21,7 +21,7 @@ fn count(b: &crate::harness::Bundle) -> String {
 
 #[test]
 fn paused_processes_stand_still_and_go_on() {
-    contract!(Root, Ctrl1("freezer")).run(|t| {
+    contract!(Root, Ctrl("freezer")).run(|t| {
         let b = counting(t);
         let out = t.rt(&["pause", &b.id]).ok();
         assert_eq!((out.stdout.as_str(), out.stderr.as_str()), ("", ""));
@@ -37,7 +37,7 @@ fn paused_processes_stand_still_and_go_on() {
 
 #[test]
 fn only_what_runs_can_be_paused() {
-    contract!(Root, Ctrl1("freezer")).differs("crun", "other words; pauses twice").run(|t| {
+    contract!(Root, Ctrl("freezer")).differs("crun", "other words; pauses twice").run(|t| {
         t.rt(&["pause", "no-such"]).exits(1).fails_with("does not exist").one_line();
         let b = t.stopped();
         t.rt(&["pause", &b.id]).exits(1).fails_with("container not running").one_line();
@@ -50,7 +50,7 @@ fn only_what_runs_can_be_paused() {
 
 #[test]
 fn only_what_is_paused_can_be_resumed() {
-    contract!(Root, Ctrl1("freezer")).differs("crun", "resumes whatever runs").run(|t| {
+    contract!(Root, Ctrl("freezer")).differs("crun", "resumes whatever runs").run(|t| {
         t.rt(&["resume", "no-such"]).exits(1).fails_with("does not exist").one_line();
         for b in [t.running(), t.created(), t.stopped()] {
             t.rt(&["resume", &b.id]).exits(1).fails_with("container not paused").one_line();
@@ -60,7 +60,7 @@ fn only_what_is_paused_can_be_resumed() {
 
 #[test]
 fn a_created_container_can_be_paused() {
-    contract!(Root, Ctrl1("freezer")).differs("crun", "calls it created all the same").run(|t| {
+    contract!(Root, Ctrl("freezer")).differs("crun", "calls it created all the same").run(|t| {
         let b = t.created();
         t.rt(&["pause", &b.id]).ok();
         assert_eq!(t.status(&b.id), "paused");
@@ -72,7 +72,7 @@ fn a_created_container_can_be_paused() {
 
 #[test]
 fn exec_into_a_paused_container_fails_at_once() {
-    contract!(Root, Ctrl1("freezer")).differs("crun", "other words").run(|t| {
+    contract!(Root, Ctrl("freezer")).differs("crun", "other words").run(|t| {
         let b = t.running();
         t.rt(&["pause", &b.id]).ok();
         let out = t.rt(&["exec", &b.id, "/bin/true"]).exits(255);
@@ -83,7 +83,7 @@ fn exec_into_a_paused_container_fails_at_once() {
 /// It waits in the frozen cgroup, and what else is done to the container does not wait for it.
 #[test]
 fn exec_that_ignores_the_pause_waits_for_the_resume() {
-    contract!(Root, Ctrl1("freezer")).differs("crun", "has no --ignore-paused").run(|t| {
+    contract!(Root, Ctrl("freezer")).differs("crun", "has no --ignore-paused").run(|t| {
         let b = t.running();
         t.rt(&["pause", &b.id]).ok();
         let mut waiting = t.call(&["exec", "--ignore-paused", &b.id, "/bin/echo", "woken"]).spawn();
@@ -98,7 +98,7 @@ fn exec_that_ignores_the_pause_waits_for_the_resume() {
 /// A signal that comes while it waits is the program's.
 #[test]
 fn signals_do_not_end_an_exec_that_waits_for_the_resume() {
-    contract!(Root, Ctrl1("freezer")).differs("crun", "has no --ignore-paused").run(|t| {
+    contract!(Root, Ctrl("freezer")).differs("crun", "has no --ignore-paused").run(|t| {
         let b = t.running();
         t.rt(&["pause", &b.id]).ok();
         let mut waiting = t.call(&["exec", "--ignore-paused", &b.id, "/guest", "trap"]).spawn();
@@ -116,7 +116,7 @@ fn signals_do_not_end_an_exec_that_waits_for_the_resume() {
 
 #[test]
 fn an_exec_that_waits_does_not_keep_the_container() {
-    contract!(Root, Ctrl1("freezer"))
+    contract!(Root, Ctrl("freezer"))
         .ours_only("--ignore-paused, and a runtime that dies by signals meanwhile")
         .run(|t| {
             let b = t.running();
@@ -132,7 +132,7 @@ fn an_exec_that_waits_does_not_keep_the_container() {
 
 #[test]
 fn start_of_a_paused_container_fails() {
-    contract!(Root, Ctrl1("freezer")).differs("crun", "other words").run(|t| {
+    contract!(Root, Ctrl("freezer")).differs("crun", "other words").run(|t| {
         let b = t.created();
         t.rt(&["pause", &b.id]).ok();
         t.start(&b).exits(1).fails_with("cannot start a container in the paused state").one_line();
@@ -141,7 +141,7 @@ fn start_of_a_paused_container_fails() {
 
 #[test]
 fn a_paused_container_can_be_killed_and_deleted() {
-    contract!(Root, Ctrl1("freezer")).differs("crun", "1.8.1 leaves the killed one frozen").run(|t| {
+    contract!(Root, Ctrl("freezer")).differs("crun", "1.8.1 leaves the killed one frozen").run(|t| {
         let b = t.running();
         t.rt(&["pause", &b.id]).ok();
         t.rt(&["kill", &b.id, "KILL"]).ok();
@@ -163,7 +163,7 @@ fn a_paused_container_can_be_killed_and_deleted() {
 
 #[test]
 fn pausing_reaches_every_process() {
-    contract!(Root, Ctrl1("freezer")).run(|t| {
+    contract!(Root, Ctrl("freezer")).run(|t| {
         let b = counting(t);
         let exec =
             t.call(&["exec", &b.id, "/bin/sh", "-c", "while ! test -e /go; do sleep 0.01; done"]).spawn();

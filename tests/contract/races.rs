@@ -58,7 +58,7 @@ fn exec_and_delete() {
 /// Nobody waits for the thaw, and the thawed process does not outlive the container.
 #[test]
 fn exec_and_pause() {
-    contract!(Root, Ctrl1("freezer")).wavers("crun", "ends with 1").seconds(120).run(|t| {
+    contract!(Root, Ctrl("freezer")).wavers("crun", "ends with 1").seconds(120).run(|t| {
         for round in 0..30 {
             let b = t.running();
             let exec = t.call(&["exec", &b.id, "/bin/true"]).spawn();

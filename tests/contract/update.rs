@@ -2,13 +2,8 @@
 
 use crate::contract;
 use crate::harness::Bundle;
-use crate::harness::needs::hierarchy;
+use crate::harness::cgroup::{UNLIMITED, read};
 use serde_json::{Value, json};
-
-fn read(b: &Bundle, controller: &str, file: &str) -> String {
-    let path = hierarchy(controller).expect("the hierarchy was probed").join(&b.id).join(file);
-    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display())).trim().to_owned()
-}
 
 fn limits(b: &Bundle) -> [String; 5] {
     [
@@ -39,7 +34,7 @@ fn container(t: &crate::harness::Test) -> Bundle {
 
 #[test]
 fn options_set_limits() {
-    contract!(Root, Ctrl1("memory"), Ctrl1("cpu"), Ctrl1("pids")).run(|t| {
+    contract!(Root, Ctrl("memory"), Ctrl("cpu"), Ctrl("pids")).run(|t| {
         let b = container(t);
         let out =
             t.rt(&["update", "--memory", "134217728", "--cpu-share", "256", "--pids-limit", "7", &b.id]).ok();
@@ -55,12 +50,12 @@ fn options_set_limits() {
 
 #[test]
 fn sizes_may_have_units() {
-    contract!(Root, Ctrl1("memory")).differs("crun", "takes numbers only").run(|t| {
+    contract!(Root, Ctrl("memory")).differs("crun", "takes numbers only").run(|t| {
         let b = container(t);
         t.rt(&["update", "--memory", "128M", "--memory-reservation", "1.5m", &b.id]).ok();
         assert_eq!(limits(&b)[..2], ["134217728", "1572864"]);
         t.rt(&["update", "--memory", "-1", "--pids-limit", "-1", &b.id]).ok();
-        assert_eq!(limits(&b)[0], "9223372036854771712");
+        assert_eq!(limits(&b)[0], UNLIMITED);
         assert_eq!(limits(&b)[4], "max");
         t.rt(&["update", "--memory", "12x", &b.id]).exits(1).fails();
     });
@@ -68,7 +63,7 @@ fn sizes_may_have_units() {
 
 #[test]
 fn cpusets_can_be_changed() {
-    contract!(Root, Ctrl1("cpuset")).run(|t| {
+    contract!(Root, Ctrl("cpuset")).run(|t| {
         let b = container(t);
         t.rt(&["update", "--cpuset-cpus", "0", "--cpuset-mems", "0", &b.id]).ok();
         assert_eq!(read(&b, "cpuset", "cpuset.cpus"), "0");
@@ -79,7 +74,7 @@ fn cpusets_can_be_changed() {
 
 #[test]
 fn resources_come_from_a_file_or_from_stdin() {
-    contract!(Root, Ctrl1("memory"), Ctrl1("cpu"), Ctrl1("pids")).run(|t| {
+    contract!(Root, Ctrl("memory"), Ctrl("cpu"), Ctrl("pids")).run(|t| {
         let b = container(t);
         let path = t.fresh("resources");
         std::fs::write(&path, json!({ "memory": { "limit": 96 << 20 } }).to_string()).unwrap();
@@ -96,7 +91,7 @@ fn resources_come_from_a_file_or_from_stdin() {
 /// `update ID --resources FILE`, as some callers write it.
 #[test]
 fn options_may_follow_the_id() {
-    contract!(Root, Ctrl1("pids")).differs("crun", "takes the option for a second id").run(|t| {
+    contract!(Root, Ctrl("pids")).differs("crun", "takes the option for a second id").run(|t| {
         let b = container(t);
         t.rt(&["update", &b.id, "--pids-limit", "11"]).ok();
         assert_eq!(limits(&b)[4], "11");
@@ -106,7 +101,7 @@ fn options_may_follow_the_id() {
 /// docker update sends 0 for everything that it leaves alone.
 #[test]
 fn zero_leaves_a_limit_alone() {
-    contract!(Root, Ctrl1("memory"), Ctrl1("cpu"), Ctrl1("pids")).differs("crun", "writes it").run(|t| {
+    contract!(Root, Ctrl("memory"), Ctrl("cpu"), Ctrl("pids")).differs("crun", "writes it").run(|t| {
         let b = container(t);
         let before = limits(&b);
         let zeros = json!({
@@ -125,7 +120,7 @@ fn zero_leaves_a_limit_alone() {
 
 #[test]
 fn a_limit_that_fails_leaves_the_old_ones() {
-    contract!(Root, Ctrl1("memory"), Ctrl1("cpu"))
+    contract!(Root, Ctrl("memory"), Ctrl("cpu"))
         .differs("crun", "keeps what it wrote before")
         .differs("runc", "1.1.5 cannot set a cpuset back")
         .run(|t| {
@@ -139,7 +134,10 @@ fn a_limit_that_fails_leaves_the_old_ones() {
                 .fails()
                 .one_line();
             assert_eq!(limits(&b), before);
-            // Less than what is in use.
+            // Less than what is in use, which v2 takes and kills for.
+            if crate::harness::cgroup::is_v2() {
+                return;
+            }
             t.rt(&["update", "--memory", "4096", &b.id]).exits(1).fails_with("memory");
             assert_eq!(limits(&b), before);
         });
@@ -158,7 +156,7 @@ fn device_rules_are_left_alone() {
 
 #[test]
 fn updates_need_a_living_container() {
-    contract!(Root, Ctrl1("pids")).differs("crun", "other words").run(|t| {
+    contract!(Root, Ctrl("pids")).differs("crun", "other words").run(|t| {
         t.rt(&["update", "--pids-limit", "3", "no-such"]).exits(1).fails_with("does not exist").one_line();
         let b = t.stopped();
         t.rt(&["update", "--pids-limit", "3", &b.id]).exits(1).fails_with("container not running");
@@ -185,7 +183,7 @@ fn faulty_resources_are_refused() {
 
 #[test]
 fn kernel_memory_is_accepted_and_ignored() {
-    contract!(Root, Ctrl1("memory")).wavers("crun", "writes it").run(|t| {
+    contract!(Root, Ctrl("memory")).wavers("crun", "writes it").run(|t| {
         let b = container(t);
         t.rt(&["update", "--kernel-memory", "52428800", "--memory", "134217728", &b.id]).ok();
         assert_eq!(limits(&b)[0], "134217728");

@@ -7,6 +7,7 @@
 pub mod bundle;
 pub mod call;
 pub mod case;
+pub mod cgroup;
 pub mod config;
 pub mod exec;
 pub mod guest;

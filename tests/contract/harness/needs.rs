@@ -11,6 +11,8 @@ pub enum Need {
     Cgroup1,
     /// A controller that has a v1 hierarchy.
     Ctrl1(&'static str),
+    /// A controller, by its name of v1, in a hierarchy of its own or in the tree of v2.
+    Ctrl(&'static str),
     /// A pure v2 host with controllers.
     Cgroup2,
     Systemd,
@@ -40,6 +42,7 @@ impl Need {
     pub fn name(&self) -> String {
         match self {
             Need::Ctrl1(name) => format!("cgroup1:{name}"),
+            Need::Ctrl(name) => format!("cgroup:{name}"),
             Need::Tool(name) => (*name).to_owned(),
             other => format!("{other:?}").to_lowercase(),
         }
@@ -50,6 +53,9 @@ impl Need {
             Need::Root => (nix::unistd::geteuid().is_root(), "not root".into()),
             Need::Cgroup1 => (hierarchy("memory").is_some(), "no cgroup v1 hierarchy with memory".into()),
             Need::Ctrl1(name) => (hierarchy(name).is_some(), format!("no cgroup v1 hierarchy with {name}")),
+            Need::Ctrl(name) => {
+                (super::cgroup::mount(name).is_some(), format!("no cgroup controller {name}"))
+            }
             Need::Cgroup2 => {
                 let pure = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
                 (pure, "no unified cgroup v2 hierarchy at /sys/fs/cgroup".into())
