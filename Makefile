@@ -25,8 +25,8 @@ check: ## format, clippy without warnings, import rules between modules
 demo: release ## run a busybox container and show what happens
 	hack/demo.sh
 
-test: release ## everything: unit, rooms, contract, peers, clients, a short sweep (root; installs what it lacks)
-	hack/test.sh unit rooms contract peers clients sweep
+test: release ## everything: unit, rooms, contract, peers, clients, a short sweep, the test machine (root; installs what it lacks)
+	hack/test.sh unit rooms contract peers clients sweep vm
 
 test-unit: ## unit tests and import rules, no root needed
 	hack/test.sh unit

@@ -1,5 +1,5 @@
 #!/bin/bash
-# test.sh SUITE...: run the named suites (unit rooms contract peers clients sweep), print the closing line of each
+# test.sh SUITE...: run the named suites (unit rooms contract peers clients sweep vm), print the closing line of each
 # runner, and last the sum. Logs stay in target/test-logs. Exit status 1 when anything failed.
 #
 # $RUNTIME is the runtime under test. $NEEDS_HAVE (see needs.sh) names what tests may not skip for.
@@ -75,6 +75,11 @@ for name; do
         for client in ${CLIENTS:-bundles readme containerd docker podman buildah systemd suites/crun suites/libpod}; do
             suite "${client//\//-}" env FAST=1 "integration/$client/run.sh"
         done
+        ;;
+    vm)
+        # The main variant; `make vm-test` has the others, and the peers.
+        # shellcheck disable=SC2086
+        suite vm integration/vm/run.sh ${VM_PARTS:-v2 lsm userns rootless ctr}
         ;;
     sweep)
         hack/need.sh strace python3 busybox-static || exit 1

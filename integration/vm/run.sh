@@ -28,7 +28,7 @@ main() {
         shift 2
     done
     [ $# -gt 0 ] || set -- contract limits v2 rootless lsm userns ctr docker podman
-    if ! "$top/hack/need.sh" qemu-system-x86 mmdebstrap openssh-client e2fsprogs; then
+    if ! "$top/hack/need.sh" qemu-system-x86 mmdebstrap openssh-client e2fsprogs jq binutils; then
         skip "vm" "qemu cannot be installed here"
         closing
         return
