@@ -4,7 +4,7 @@
 //! |----------------|-------------------------|------------------------------------------------------------|
 //! | MapIds         | intermediate → runtime  | I1: in its new user namespace, wants id maps               |
 //! | IdsMapped      | runtime → intermediate  | P4: maps are written                                       |
-//! | InitPid + fd   | intermediate → runtime  | I4: pid of init and its pidfd                              |
+//! | InitPid + fd   | intermediate → runtime  | I4: pid of init, its pidfd if any                          |
 //! | Proceed        | runtime → init          | P5: init is known; identity maps of mounts are set         |
 //! | MountsReady    | init → runtime          | N3: mounts and devices are made, before the switch of root |
 //! | HooksDone      | runtime → init          | P6: limits set, prestart and createRuntime hooks ran       |
@@ -167,6 +167,11 @@ pub struct Channel(pub OwnedFd);
 impl Channel {
     pub fn send(&self, message: &Message, fds: &[BorrowedFd<'_>]) -> Result<()> {
         send_with_fds(self.0.as_fd(), &message.encode(), fds)
+    }
+
+    /// Something that the operator should know, and no failure.
+    pub fn warn(&self, text: &str) -> Result<()> {
+        self.send(&Message { text: text.into(), ..Message::new(Kind::Warning) }, &[])
     }
 
     pub fn tell(&self, kind: Kind) -> Result<()> {

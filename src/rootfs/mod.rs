@@ -118,7 +118,7 @@ fn host_null() -> Result<Option<OwnedFd>> {
         return Err(Error::new("the host's /dev/null is not the character device 1:3"));
     }
     match sys_mount::open_tree_clone(null.as_fd(), c"", false) {
-        Err(e) if sys_mount::is_missing(e.errno()) => Ok(None),
+        Err(e) if sys_mount::is_missing(&e) => Ok(None),
         answer => answer.map(Some).at("/dev/null"),
     }
 }

@@ -197,6 +197,7 @@ pub(super) fn change_attributes(tree: &mut Tree, op: &MountOp, bind: &BindOp, wh
             Err(e) if e.errno() == libc::EPERM => keep_locked(tree, bind, e)?,
             answer => answer?,
         }
+        tree.may_stay(bind.clear & !bind.must_clear);
     }
     match op.recursive {
         Some((set, clear)) => tree.set_attr_recursive(set, clear),

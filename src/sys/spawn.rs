@@ -4,8 +4,9 @@
 use crate::error::{Call, Error, Result};
 use crate::sys::clone::{Clone, clone3};
 use crate::sys::memfd::memfd_create;
-use crate::sys::process::{Ended, ended_within, exit_now, kill_child, reset_signals, wait};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use crate::sys::pidfd::{self, kill_child, wait};
+use crate::sys::process::{Ended, exit_now, reset_signals};
+use rustix::event::{PollFd, PollFlags};
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -109,19 +110,15 @@ fn collect(output: &OwnedFd, pidfd: &OwnedFd, deadline: Option<Instant>) -> Resu
         if left.is_some_and(|left| left.is_zero()) {
             return Ok((String::new(), true));
         }
-        let timeout = left.and_then(|left| Timespec::try_from(left).ok());
-        let mut polls = vec![PollFd::new(pidfd, PollFlags::IN)];
+        let mut polls = Vec::with_capacity(2);
         if open {
             polls.push(PollFd::new(output, PollFlags::IN));
         }
-        match poll(&mut polls, timeout.as_ref()) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(e) => return Err(Error::sys("poll", e.raw_os_error())),
-        }
-        let readable = polls.get(1).is_some_and(|output| !output.revents().is_empty());
+        let ended = pidfd::poll(&mut polls, pidfd.as_fd(), left)?;
+        let readable = polls.first().is_some_and(|output| !output.revents().is_empty());
         if readable {
             open = take(output, &mut kept)?;
-        } else if ended_within(pidfd.as_fd(), 0) {
+        } else if ended {
             return Ok((String::from_utf8_lossy(&kept).trim().to_owned(), false));
         }
     }

@@ -25,6 +25,10 @@ pub enum Need {
     Idmap,
     /// Recursive mount attributes (kernel 5.12).
     MountSetattr,
+    /// A descriptor of a process that others can use (kernel 5.3).
+    Pidfd,
+    /// Descriptors taken from another process, as the seccomp listener is (kernel 5.6).
+    PidfdGetfd,
     Ipv6,
     /// CAP_SYS_RESOURCE, to raise hard limits.
     Resource,
@@ -64,8 +68,10 @@ impl Need {
             }
             Need::Criu => return tool("criu"),
             Need::Overlay => (reads_any("/proc/filesystems", "\toverlay\n"), "no overlay file system".into()),
-            Need::Idmap => (kernel() >= (5, 12), "idmapped mounts need kernel 5.12".into()),
-            Need::MountSetattr => (kernel() >= (5, 12), "mount_setattr needs kernel 5.12".into()),
+            Need::Idmap => return calls((5, 12), &DETACHED),
+            Need::MountSetattr => return calls((5, 12), &DETACHED),
+            Need::Pidfd => return calls((5, 3), &["pidfd_open"]),
+            Need::PidfdGetfd => return calls((5, 6), &["pidfd_getfd"]),
             Need::Ipv6 => (Path::new("/proc/sys/net/ipv6").exists(), "no IPv6".into()),
             Need::Resource => (effective(24), "no CAP_SYS_RESOURCE".into()),
             Need::Schema => return super::config::schema_dir().map(|_| ()),
@@ -73,6 +79,22 @@ impl Need {
             Need::Numa => (Path::new("/sys/devices/system/node/node0").exists(), "no NUMA support".into()),
         };
         if met { Ok(()) } else { Err(reason) }
+    }
+}
+
+/// What mounts with attributes from before they are attached are made with.
+const DETACHED: [&str; 3] = ["open_tree", "move_mount", "mount_setattr"];
+
+/// Calls that the kernel has since `since`, unless a filter around the runtime takes one of them (`CONTRACT_REFUSED`,
+/// as hack/old-kernel.sh sets it). What the runtime does then is in old_kernel.rs.
+fn calls(since: (u32, u32), names: &[&str]) -> Result<(), String> {
+    if kernel() < since {
+        return Err(format!("{} needs kernel {}.{}", names.join(", "), since.0, since.1));
+    }
+    let refused = std::env::var("CONTRACT_REFUSED").unwrap_or_default();
+    match names.iter().find(|name| refused.split(',').any(|call| call == **name)) {
+        Some(name) => Err(format!("{name} is refused around the runtime")),
+        None => Ok(()),
     }
 }
 
