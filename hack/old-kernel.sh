@@ -37,6 +37,7 @@ orlop=${RUNTIME:-$(cargo build --quiet --locked --bin orlop --message-format jso
 suite=$(cargo test --quiet --locked --test contract --no-run --message-format json-render-diagnostics |
     made 'contract-[0-9a-f]*')
 install -m 755 "$tool" "$work/fake-enosys"
+install -m 755 "$suite" "$work/contract"
 install -D -m 755 "$orlop" "$work/real/orlop"
 
 passed=0 failed=0 skipped=0
@@ -49,7 +50,7 @@ run() {
     printf '#!/bin/sh\nexec %s --errno %s %q -- %s "$@"\n' "$work/fake-enosys" "$errno" "$calls" "$work/real/orlop" \
         >"$work/$name-$errno/orlop"
     chmod 755 "$work/$name-$errno/orlop"
-    RUNTIME=$work/$name-$errno/orlop CONTRACT_REFUSED=$calls "$suite" "$@" </dev/null >"$log" 2>&1 || status=$?
+    RUNTIME=$work/$name-$errno/orlop CONTRACT_REFUSED=$calls "$work/contract" "$@" </dev/null >"$log" 2>&1 || status=$?
     # The last result line is the suite's; single tests quote their own before it.
     all=$(sed -n 's/^test result: [^.]*\. \([0-9]*\) passed; \([0-9]*\) failed;.*/\1 \2/p' "$log" | tail -n 1)
     read -r p f <<<"${all:-0 1}"

@@ -385,8 +385,8 @@ fn clone_init(plan: &CreatePlan, inherited: &Inherited, host: rootfs::HostFds) -
 /// process that joins.
 pub fn send_pidfd(process: &Child, payload: &[u8], path: &Path) -> Result<()> {
     let send = || {
-        let pidfd = pidfd::real(process.pidfd.as_fd())?;
         let socket = connect_unix_stream(path)?;
+        let pidfd = pidfd::real(process.pidfd.as_fd())?;
         send_with_fds(&socket, payload, &[pidfd])
     };
     send().at_with(|| path.display().to_string()).doing("send the pidfd")

@@ -22,13 +22,17 @@ use crate::state::{Entry, Record};
 use crate::sys::clone::{Child, Clone, clone3};
 use crate::sys::last_stage::{layout, read_page};
 use crate::sys::memfd::memfd_create;
-use crate::sys::pidfd::{self, has_ended, kill_child, wait};
+use crate::sys::pidfd::{self, has_ended, kill_child, reap_all, wait};
 use crate::sys::procfs::Proc;
 use crate::sys::socket::{connect_unix_stream, seqpacket_pair};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
+
+/// How long a process that nobody has told us of may take to see that it is alone.
+const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// What is asked for besides the plan.
 #[derive(Debug)]
@@ -324,8 +328,15 @@ impl Joined<'_> {
     }
 
     fn end(&mut self) {
+        let nameless = self.joiner.is_some();
         for child in self.process.take().into_iter().chain(self.joiner.take()) {
             kill_and_reap(&child);
+        }
+        if nameless {
+            // The joiner may have died between the clone and its word of it. The process, without us, ends, but
+            // unreaped it would keep the container's init from ending.
+            self.channel.shut();
+            reap_all(LAST_WORD);
         }
     }
 

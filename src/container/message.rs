@@ -178,6 +178,12 @@ impl Channel {
         self.send(&Message::new(kind), &[])
     }
 
+    /// End-of-file for the other side; what it has said can still be heard.
+    pub fn shut(&self) {
+        // A peer that is gone already has its end-of-file.
+        let _ = rustix::net::shutdown(&self.0, rustix::net::Shutdown::Write);
+    }
+
     /// The next message; None at end-of-file.
     pub fn receive(&self) -> Result<Option<(Message, Vec<OwnedFd>)>> {
         let mut buffer = [0u8; HEAD + TEXT];

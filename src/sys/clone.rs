@@ -30,12 +30,12 @@ impl Child {
     }
 }
 
-/// A process cloned for the caller's parent.
+/// A process cloned where /proc may be a container's, or of another pid namespace.
 #[derive(Debug)]
-pub struct Sibling {
+pub struct Unseen {
     /// As seen from the caller's pid namespace.
     pub pid: i32,
-    /// None where clone(2) gives none: the parent, whose child it is, opens one.
+    /// None where clone(2) gives none, and there is no /proc to open a stand-in in.
     pub pidfd: Option<OwnedFd>,
 }
 
@@ -83,10 +83,17 @@ pub fn clone3(request: &Clone, child: impl FnOnce(bool) -> Infallible) -> Result
     Ok(Child { pid: born.pid, pidfd, in_cgroup: born.in_cgroup })
 }
 
-/// The same with CLONE_PARENT, for a caller that ends soon: the parent of the caller gets a child.
-pub fn clone3_sibling(flags: u64, child: impl FnOnce() -> Infallible) -> Result<Sibling> {
+/// The same with CLONE_PARENT, for a caller that ends soon: the parent of the caller gets a child, of which
+/// [`Child::of_sibling`] makes what it needs.
+pub fn clone3_sibling(flags: u64, child: impl FnOnce() -> Infallible) -> Result<Unseen> {
     let born = clone(flags | libc::CLONE_PARENT as u64, None, |_| child())?;
-    Ok(Sibling { pid: born.pid, pidfd: born.pidfd })
+    Ok(Unseen { pid: born.pid, pidfd: born.pidfd })
+}
+
+/// A plain copy of a caller in any process of the tree; [`pidfd::poll_child`] and [`pidfd::wait_child`] wait for it.
+pub fn fork(child: impl FnOnce() -> Infallible) -> Result<Unseen> {
+    let born = clone(0, None, |_| child())?;
+    Ok(Unseen { pid: born.pid, pidfd: born.pidfd })
 }
 
 struct Born {

@@ -14,6 +14,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus};
 
+use super::clone::Unseen;
 use super::kernel::is_missing;
 use super::process::Ended;
 use crate::error::{Call, Error, Result};
@@ -21,8 +22,9 @@ use crate::error::{Call, Error, Result};
 /// statfs(2).
 const PROC_SUPER_MAGIC: rustix::fs::FsWord = 0x9fa0;
 const PID_FS_MAGIC: rustix::fs::FsWord = 0x5049_4446;
-/// How often a process without a pidfd is looked at.
-const TICK: Duration = Duration::from_millis(5);
+/// How soon a process without a pidfd is looked at again: what ends soon is seen soon, and what lasts costs little.
+const FIRST_PAUSE: Duration = Duration::from_micros(200);
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 /// /proc/PID/stat and the like are shorter.
 const MOST_READ: usize = 4096;
 
@@ -38,6 +40,13 @@ pub fn pidfd_open(pid: i32) -> Result<OwnedFd> {
 /// The directory /proc/PID. Not O_PATH: pidfd_send_signal (5.1) takes it, but only an open one.
 fn stand_in(pid: i32) -> Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    // In the procfs of another pid namespace the number is another process's.
+    let own =
+        rustix::fs::readlink("/proc/self", Vec::new()).call("readlink").map_err(|e| e.at("/proc/self"))?;
+    if own.as_bytes() != std::process::id().to_string().as_bytes() {
+        return Err(Error::new("/proc is that of another pid namespace")
+            .hint("pidfds (Linux 5.3), which need no /proc, are missing or refused"));
+    }
     let fd = match rustix::fs::openat(CWD, format!("/proc/{pid}"), flags, Mode::empty()) {
         Err(Errno::NOENT) => return Err(Error::sys("openat", libc::ESRCH)),
         answer => answer.call("openat").map_err(|e| e.at(format!("/proc/{pid}")))?,
@@ -111,19 +120,39 @@ pub fn poll<'f>(fds: &mut Vec<PollFd<'f>>, pidfd: BorrowedFd<'f>, timeout: Optio
     let answer = poll_fds(fds, timeout);
     let ready = fds.pop().is_some_and(|last| !last.revents().is_empty());
     answer?;
-    if !ready || !is_stand_in(pidfd) {
-        return Ok(ready);
-    }
     // A directory is always ready, so nothing was waited for.
+    if ready && is_stand_in(pidfd) { poll_looking(fds, || looks_ended(pidfd), timeout) } else { Ok(ready) }
+}
+
+/// The same for a child of ours that is not reaped yet, with what clone gave for it. /proc may be that of another pid
+/// namespace, where the number is somebody else's.
+pub fn poll_child<'f>(
+    fds: &mut Vec<PollFd<'f>>,
+    child: &'f Unseen,
+    timeout: Option<Duration>,
+) -> Result<bool> {
+    match &child.pidfd {
+        Some(pidfd) => poll(fds, pidfd.as_fd(), timeout),
+        None => poll_looking(fds, || child_ended(child.pid), timeout),
+    }
+}
+
+fn poll_looking(
+    fds: &mut [PollFd<'_>],
+    has_ended: impl Fn() -> bool,
+    timeout: Option<Duration>,
+) -> Result<bool> {
     let deadline = timeout.map(|timeout| Instant::now() + timeout);
+    let mut pause = FIRST_PAUSE;
     loop {
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-        let ended = looks_ended(pidfd);
-        let wait = if ended { Duration::ZERO } else { left.map_or(TICK, |left| left.min(TICK)) };
+        let ended = has_ended();
+        let wait = if ended { Duration::ZERO } else { left.map_or(pause, |left| left.min(pause)) };
         let events = poll_fds(fds, Some(wait))?;
         if ended || events || left.is_some_and(|left| left.is_zero()) {
             return Ok(ended);
         }
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
@@ -201,6 +230,39 @@ fn waitid(pidfd: BorrowedFd, options: WaitIdOptions) -> Result<Option<WaitIdStat
     }
     let pid = number(pidfd).and_then(Pid::from_raw).ok_or(Error::sys("waitid", libc::ECHILD))?;
     by(WaitId::Pid(pid)).call("waitid")
+}
+
+/// Whether a child has ended, without reaping it.
+fn child_ended(pid: i32) -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+    let Some(id) = Pid::from_raw(pid) else { return true };
+    let status = rustix::io::retry_on_intr(|| rustix::process::waitid(WaitId::Pid(id), options));
+    // ECHILD: the kernel has reaped it, or somebody else.
+    !matches!(status, Ok(None))
+}
+
+/// Reaps all children that have ended, and waits up to `limit` for the others to do so.
+pub fn reap_all(limit: Duration) {
+    let deadline = Instant::now() + limit;
+    loop {
+        match rustix::process::wait(rustix::process::WaitOptions::NOHANG) {
+            Ok(Some(_)) | Err(Errno::INTR) => {}
+            Ok(None) if Instant::now() < deadline => std::thread::sleep(FIRST_PAUSE),
+            _ => return,
+        }
+    }
+}
+
+/// Reaps a child of ours by its number.
+pub fn wait_child(pid: i32) -> Result<Ended> {
+    let id = Pid::from_raw(pid).ok_or(Error::sys("waitid", libc::ECHILD))?;
+    loop {
+        match rustix::process::waitid(WaitId::Pid(id), WaitIdOptions::EXITED) {
+            Ok(Some(status)) => return Ok(ended(&status)),
+            Ok(None) | Err(Errno::INTR) => {}
+            Err(e) => return Err(e).call("waitid"),
+        }
+    }
 }
 
 fn ended(status: &WaitIdStatus) -> Ended {

@@ -151,7 +151,7 @@ fn a_failing_execve_is_told_whatever_the_filter_says() {
 /// Filters ask an agent for the exec'ed process too, with the container running.
 #[test]
 fn the_agent_gets_a_listener_for_every_process() {
-    contract!(Root, Seccomp).wavers("crun", "hands over in its own way").run(|t| {
+    contract!(Root, Seccomp, PidfdGetfd).wavers("crun", "hands over in its own way").run(|t| {
         let b = t.bundle();
         let path = t.dir.join("agent.sock");
         b.set(

@@ -70,7 +70,14 @@ impl Need {
             Need::Overlay => (reads_any("/proc/filesystems", "\toverlay\n"), "no overlay file system".into()),
             Need::Idmap => return calls((5, 12), &DETACHED),
             Need::MountSetattr => return calls((5, 12), &DETACHED),
-            Need::Pidfd => return calls((5, 3), &["pidfd_open"]),
+            Need::Pidfd => {
+                // Any of them gives one.
+                let all = ["clone3", "clone:0&0x1000", "pidfd_open"].iter().all(|call| is_refused(call));
+                (
+                    kernel() >= (5, 3) && !all,
+                    "pidfds need kernel 5.3, and one of the calls that give one".into(),
+                )
+            }
             Need::PidfdGetfd => return calls((5, 6), &["pidfd_getfd"]),
             Need::Ipv6 => (Path::new("/proc/sys/net/ipv6").exists(), "no IPv6".into()),
             Need::Resource => (effective(24), "no CAP_SYS_RESOURCE".into()),
@@ -91,11 +98,14 @@ fn calls(since: (u32, u32), names: &[&str]) -> Result<(), String> {
     if kernel() < since {
         return Err(format!("{} needs kernel {}.{}", names.join(", "), since.0, since.1));
     }
-    let refused = std::env::var("CONTRACT_REFUSED").unwrap_or_default();
-    match names.iter().find(|name| refused.split(',').any(|call| call == **name)) {
+    match names.iter().find(|name| is_refused(name)) {
         Some(name) => Err(format!("{name} is refused around the runtime")),
         None => Ok(()),
     }
+}
+
+fn is_refused(name: &str) -> bool {
+    std::env::var("CONTRACT_REFUSED").is_ok_and(|refused| refused.split(',').any(|call| call == name))
 }
 
 fn tool(name: &str) -> Result<(), String> {
@@ -115,6 +125,14 @@ pub fn kernel() -> (u32, u32) {
     let text = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let mut parts = text.split(['.', '-']).filter_map(|p| p.parse().ok());
     (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
+}
+
+/// How many seccomp filters every container has of its callers': those of this process, and the one of
+/// `CONTRACT_REFUSED`.
+pub fn outer_filters() -> u32 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let own = text.lines().find_map(|l| l.strip_prefix("Seccomp_filters:")?.trim().parse().ok()).unwrap_or(0);
+    own + u32::from(std::env::var_os("CONTRACT_REFUSED").is_some())
 }
 
 /// Whether effective capability `bit` is held.
