@@ -2,9 +2,10 @@
 //! container, or one clear refusal. Here a filter around the runtime refuses them, the kernel's way (ENOSYS) and the
 //! profiles' (EPERM); hack/old-kernel.sh runs this whole suite like that.
 
+use super::mounts::{has, mount_line};
 use crate::contract;
 use crate::harness::test::{map, wait_until};
-use crate::harness::{Bundle, Test, of};
+use crate::harness::{Bundle, Test, leftovers, of};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -42,12 +43,6 @@ fn rich(t: &Test, userns: bool) -> Bundle {
     b
 }
 
-fn mounted<'r>(report: &'r Value, at: &str) -> Vec<&'r str> {
-    let lines = report["mounts"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    let line = lines.filter(|line| line.split(' ').nth(4) == Some(at)).last();
-    line.and_then(|line| line.split(' ').nth(5)).map_or(Vec::new(), |options| options.split(',').collect())
-}
-
 fn life(t: &Test, userns: bool) {
     let b = rich(t, userns);
     let r = t.report(&b, &["create:/ro/x", "create:/t/x", "stat:/etc/real"]);
@@ -56,7 +51,8 @@ fn life(t: &Test, userns: bool) {
     // Masked through the link: a device now.
     assert_eq!(of(&r["probes"], "stat:~1etc~1real/size"), 0, "{r}");
     for (at, option) in [("/ro", "nosuid"), ("/t", "nodev"), ("/proc/sys", "ro")] {
-        assert!(mounted(&r, at).contains(&option), "{at} is not {option}: {:?}", mounted(&r, at));
+        let (options, ..) = mount_line(&r, at);
+        assert!(has(&options, option), "{at} is not {option}: {options}");
     }
     let open: Vec<_> = r["fds"].as_array().unwrap().iter().map(|fd| fd["fd"].as_i64().unwrap()).collect();
     assert_eq!(open, [0, 1, 2], "{r}");
@@ -73,7 +69,11 @@ fn life(t: &Test, userns: bool) {
     t.rt(&["exec", "--detach", &b.id, "/bin/sleep", "1000"]).ok();
     t.rt(&["delete", &b.id]).fails();
     t.rt(&["kill", &b.id, "KILL"]).ok();
-    assert!(wait_until(Duration::from_secs(10), || t.status(&b.id) == "stopped"));
+    // Init ends when its others are reaped, and the detached one is our child by now.
+    assert!(wait_until(Duration::from_secs(10), || {
+        leftovers::reap();
+        t.status(&b.id) == "stopped"
+    }));
     t.rt(&["delete", &b.id]).ok();
     t.nothing_left(&b.id);
 }
