@@ -233,7 +233,8 @@ fn a_hunter_in_the_container_gets_nothing_of_the_host() {
                     assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
                 }
                 std::fs::write(b.host("/stop"), "").unwrap();
-                hunt.wait().ok();
+                // It was there all the time.
+                hunt.wait_for(Duration::from_secs(60)).ok();
                 let got = parse_report(&wait_file(&b.host("/hunt.json")));
                 println!("{got}");
                 assert_eq!(got["wrote"], 0, "{got}");
