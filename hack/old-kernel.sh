@@ -17,8 +17,7 @@ NEWER=(openat2 clone3 'clone:0&0x1000' pidfd_open pidfd_send_signal pidfd_getfd 
     open_tree move_mount mount_setattr close_range faccessat2)
 # 4.18 has these, but profiles were written before them.
 OLDER=(memfd_create execveat statx)
-FILTERS=(lifecycle:: run:: exec mounts:: binds:: namespaces:: kill_delete:: rootfs:: review:: hooks:: seccomp_agent::
-    attacks::)
+FILTERS=(lifecycle:: run:: exec:: mounts:: binds:: namespaces:: kill_delete:: rootfs::)
 
 errnos=()
 while [ "${1-}" = --errno ]; do
