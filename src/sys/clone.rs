@@ -121,6 +121,7 @@ fn clone(
         args.cgroup = cgroup.as_raw_fd() as u64;
     }
     let mut in_cgroup = into_cgroup.is_some();
+    let mut waitable: fn(&OwnedFd) -> bool = |_| true;
     let mut answer = raw_clone3(&args);
     // Before 5.7 the longer arguments are too big, and the flag is unknown.
     if in_cgroup && matches!(answer, Err(libc::E2BIG | libc::EINVAL)) {
@@ -134,6 +135,7 @@ fn clone(
     {
         in_cgroup = false;
         answer = clone2(flags, exit_signal, &mut pidfd)?;
+        waitable = |pidfd| pidfd::is_waitable(pidfd.as_fd());
     }
     let pid = answer.map_err(|errno| {
         let e = Error::sys("clone3", errno);
@@ -144,7 +146,7 @@ fn clone(
     }
     // SAFETY: on success the kernel has stored a new descriptor of ours in `pidfd`; it knows no CLONE_PIDFD if not.
     let pidfd = (pidfd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(pidfd) });
-    Ok(Born { pid, pidfd: pidfd.filter(|fd| pidfd::is_waitable(fd.as_fd())), in_cgroup })
+    Ok(Born { pid, pidfd: pidfd.filter(waitable), in_cgroup })
 }
 
 /// The pid or, in the child, 0; errno.
