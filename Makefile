@@ -6,7 +6,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | expand -t 15
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | expand -t 16
 
 build: ## debug binary
 	@hack/need.sh gcc libc6-dev binutils
@@ -34,6 +34,9 @@ test-unit: ## unit tests and import rules, no root needed
 test-contract: ## the contract tests on $(RUNTIME)
 	hack/test.sh contract
 
+test-old-kernel: ## the contract tests with newer system calls refused, all at once and each alone
+	hack/test.sh old-kernel
+
 bench: ## time $(RUNTIME) against runc, crun and the bare system calls
 	integration/perf/run.sh
 
@@ -59,4 +62,4 @@ vm-test: release ## the parts of integration/vm in the machine: CGROUP=v2|v1|hyb
 clean: ## remove what was built
 	cargo clean
 
-.PHONY: help build release install check demo test test-unit test-contract bench sweep integration compare soak vm-image vm-test clean
+.PHONY: help build release install check demo test test-unit test-contract test-old-kernel bench sweep integration compare soak vm-image vm-test clean

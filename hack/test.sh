@@ -1,6 +1,6 @@
 #!/bin/bash
-# test.sh SUITE...: run the named suites (unit rooms contract peers clients sweep vm), print the closing line of each
-# runner, and last the sum. Logs stay in target/test-logs. Exit status 1 when anything failed.
+# test.sh SUITE...: run the named suites (unit rooms contract old-kernel peers clients sweep vm), print the closing line of
+# each runner, and last the sum. Logs stay in target/test-logs. Exit status 1 when anything failed.
 #
 # $RUNTIME is the runtime under test. $NEEDS_HAVE (see needs.sh) names what tests may not skip for.
 set -uo pipefail
@@ -62,6 +62,10 @@ for name; do
     contract)
         hack/need.sh gcc libc6-dev binutils busybox-static strace util-linux || exit 1
         suite contract cargo test --locked --test contract
+        ;;
+    old-kernel)
+        hack/need.sh gcc libc6-dev binutils busybox-static strace util-linux || exit 1
+        suite old-kernel hack/old-kernel.sh
         ;;
     peers)
         # The contract is believed only as far as the incumbents keep it.

@@ -182,6 +182,28 @@ fn limits_are_the_kernels() {
     }
 }
 
+/// What is opened is where all links lead, whoever does the lookup.
+#[test]
+fn a_file_is_opened_through_links() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    std::fs::create_dir(at("etc")).unwrap();
+    std::fs::write(at("etc/file"), "inside").unwrap();
+    for (link, target) in [("link", "/etc/file"), ("etc/twice", "../link"), ("up", "../../etc/file")] {
+        std::os::unix::fs::symlink(target, at(link)).unwrap();
+    }
+    for root in both(dir.path()) {
+        for name in ["/etc/file", "/link", "/etc/twice", "/up", "etc/./file"] {
+            let fd = root.open(Path::new(name), OFlags::RDONLY, Last::Follow).unwrap();
+            assert_eq!(std::io::read_to_string(std::fs::File::from(fd)).unwrap(), "inside", "{name}");
+        }
+        let stay = root.open(Path::new("/link"), OFlags::RDONLY, Last::Stay).unwrap_err();
+        assert_eq!(stay.errno(), libc::ELOOP);
+        let directory = root.open(Path::new("/etc/.."), OFlags::RDONLY, Last::Follow).unwrap();
+        assert!(std::fs::File::from(directory).metadata().unwrap().is_dir());
+    }
+}
+
 #[test]
 fn dangling_absolute_links_are_made_inside() {
     let dir = tempfile::tempdir().unwrap();

@@ -6,7 +6,8 @@
 use super::files::{Place, read_at};
 use crate::error::{Doing, Error, Result};
 use crate::sys::cgroupfs;
-use std::os::fd::{AsFd, OwnedFd};
+use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
+use std::os::fd::OwnedFd;
 
 /// Process ids in the cgroup and below, each once. A cgroup that is gone has none.
 pub(super) fn processes(place: &Place) -> Result<Vec<i32>> {
@@ -52,7 +53,7 @@ fn collect(top: OwnedFd, pids: &mut Vec<i32>) -> Result<()> {
 pub(super) fn kill_listed(list: impl Fn() -> Result<Vec<i32>>) -> Result<()> {
     let mut held: Vec<(i32, OwnedFd)> = vec![];
     for pid in list()? {
-        match cgroupfs::pidfd_open(pid) {
+        match pidfd_open(pid) {
             Ok(fd) => held.push((pid, fd)),
             // Gone; or a thread of a threaded cgroup, whose process is listed elsewhere.
             Err(e) if [libc::ESRCH, libc::EINVAL, libc::ENOENT].contains(&e.errno()) => {}
@@ -61,7 +62,7 @@ pub(super) fn kill_listed(list: impl Fn() -> Result<Vec<i32>>) -> Result<()> {
     }
     let still = list()?;
     for (_, fd) in held.iter().filter(|(pid, _)| still.binary_search(pid).is_ok()) {
-        match cgroupfs::pidfd_kill(fd.as_fd()) {
+        match pidfd_send_signal(fd, libc::SIGKILL) {
             Err(e) if e.errno() == libc::ESRCH => {}
             done => done?,
         }

@@ -21,7 +21,8 @@ use crate::security::labels::{self, ExecLabel, attr_dir, exec_label};
 use crate::state::{Entry, Identity, Record, Root, VERSION, store};
 use crate::sys::clone::{Child, Clone, clone3};
 use crate::sys::ns;
-use crate::sys::process::{kill_child, pidfd_inode, set_dumpable, wait};
+use crate::sys::pidfd::{self, kill_child, pidfd_inode, wait};
+use crate::sys::process::set_dumpable;
 use crate::sys::socket::{connect_unix_stream, send_with_fds, seqpacket_pair};
 use rustix::fs::{Mode, OFlags};
 use std::os::fd::{AsFd, OwnedFd};
@@ -224,8 +225,7 @@ impl Attempt<'_> {
         }
         self.tell(channel, Kind::IdsMapped)?;
         let (message, fds) = self.await_kind(channel, Kind::InitPid)?;
-        let pidfd = fds.into_iter().next().ok_or_else(|| Error::new("the intermediate sent no pidfd"))?;
-        let init = Child { pid: message.number, pidfd, in_cgroup: true };
+        let init = Child::of_sibling(message.number, fds.into_iter().next())?;
         if let Some(intermediate) = self.init.replace(init) {
             wait(intermediate.pidfd.as_fd())?;
         }
@@ -392,7 +392,8 @@ fn clone_init(plan: &CreatePlan, inherited: &Inherited, host: rootfs::HostFds) -
 pub fn send_pidfd(process: &Child, payload: &[u8], path: &Path) -> Result<()> {
     let send = || {
         let socket = connect_unix_stream(path)?;
-        send_with_fds(&socket, payload, &[process.pidfd.as_fd()])
+        let pidfd = pidfd::real(process.pidfd.as_fd())?;
+        send_with_fds(&socket, payload, &[pidfd])
     };
     send().at_with(|| path.display().to_string()).doing("send the pidfd")
 }

@@ -4,13 +4,16 @@ use crate::cgroup::Manager;
 use crate::error::Error;
 use crate::plan::cgroup::CgroupRecord;
 use crate::sys::clone::Child;
-use crate::sys::process::{Ended, ended_within, peek};
+use crate::sys::pidfd::{ended_within, peek};
+use crate::sys::process::Ended;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 /// `who`: "init" or what else it is to the operator. `at`: how far it had got, e.g. "before Ready".
 pub fn explain(child: &Child, cgroup: &CgroupRecord, who: &str, at: &str) -> Error {
     // Its end of the channel closes a moment before the pid can be waited for.
-    let ended = if ended_within(child.pidfd.as_fd(), 1000) { peek(child.pidfd.as_fd()) } else { None };
+    let pidfd = child.pidfd.as_fd();
+    let ended = if ended_within(pidfd, Duration::from_secs(1)) { peek(pidfd) } else { None };
     let oom = Manager::open(cgroup).oom_kills().unwrap_or(0);
     if oom > 0 && ended == Some(Ended::Killed(libc::SIGKILL)) {
         return Error::new(format!("container {who} was OOM-killed (memory limit too low?)"))

@@ -9,11 +9,12 @@ use crate::cgroup::Manager;
 use crate::error::{Doing, Error, Result};
 use crate::state::store::no_container;
 use crate::state::{Entry, Record, Root};
-use crate::sys::process::{ended_within, pidfd_send_signal};
+use crate::sys::pidfd::{ended_within, pidfd_send_signal};
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 /// How long a killed init may take to go.
-const PATIENCE_MS: i32 = 10_000;
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Deletes a stopped or created container. Returns warnings (poststop hooks that failed).
 pub fn delete(root: &Root, entry: &Entry) -> Result<Vec<String>> {
@@ -60,7 +61,7 @@ fn kill_all(record: &Record) -> Result<()> {
             Err(e) if e.errno() == libc::ESRCH => {}
             Err(e) => return Err(e).doing("kill the container's init"),
         }
-        if !ended_within(pidfd.as_fd(), PATIENCE_MS) {
+        if !ended_within(pidfd.as_fd(), PATIENCE) {
             return Err(
                 Error::new("container init still running").hint("a process in state D cannot be killed")
             );

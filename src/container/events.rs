@@ -6,6 +6,7 @@ use crate::cgroup::stats::{self, Stats};
 use crate::cgroup::watch::Watch;
 use crate::error::{Call, Error, Result};
 use crate::state::{Entry, Record};
+use crate::sys::pidfd;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -43,11 +44,12 @@ pub fn follow(
     loop {
         let mut fds = Vec::with_capacity(2);
         fds.extend(watch.as_ref().map(|watch| PollFd::from_borrowed_fd(watch.as_fd(), PollFlags::IN)));
-        fds.extend(init.as_ref().map(|init| PollFd::new(init, PollFlags::IN)));
-        wait(&mut fds, next.saturating_duration_since(Instant::now()))?;
-        let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
-        let rang = watch.is_some() && ready.first() == Some(&true);
-        let died = init.is_some() && ready.last() == Some(&true);
+        let left = next.saturating_duration_since(Instant::now());
+        let died = match &init {
+            Some(init) => pidfd::poll(&mut fds, init.as_fd(), Some(left))?,
+            None => wait(&mut fds, left).map(|()| false)?,
+        };
+        let rang = fds.iter().any(|fd| !fd.revents().is_empty());
         if let Some(watch) = watch.as_mut().filter(|_| rang) {
             let happened = watch.look()?;
             if happened.oom && !tell(Event::Oom)? {

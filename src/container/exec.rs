@@ -22,13 +22,17 @@ use crate::state::{Entry, Record};
 use crate::sys::clone::{Child, Clone, clone3};
 use crate::sys::last_stage::{layout, read_page};
 use crate::sys::memfd::memfd_create;
-use crate::sys::process::{ended_within, has_ended, kill_child, wait};
+use crate::sys::pidfd::{self, has_ended, kill_child, reap_all, wait};
 use crate::sys::procfs::Proc;
 use crate::sys::socket::{connect_unix_stream, seqpacket_pair};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
+
+/// How long a process that nobody has told us of may take to see that it is alone.
+const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// What is asked for besides the plan.
 #[derive(Debug)]
@@ -210,9 +214,7 @@ impl Joined<'_> {
             match message.kind {
                 Kind::Console => self.take_console(socket.as_ref(), fds)?,
                 Kind::InitPid => {
-                    let pidfd = fds.into_iter().next();
-                    let pidfd = pidfd.ok_or_else(|| Error::new("the joiner sent no pidfd"))?;
-                    self.process = Some(Child { pid: message.number, pidfd, in_cgroup: true });
+                    self.process = Some(Child::of_sibling(message.number, fds.into_iter().next())?);
                     if let Some(joiner) = self.joiner.take() {
                         wait(joiner.pidfd.as_fd())?;
                     }
@@ -235,13 +237,9 @@ impl Joined<'_> {
     fn hear(&self) -> Result<Option<(Message, Vec<OwnedFd>)>> {
         let Some(joiner) = &self.joiner else { return self.heard.next(&self.channel) };
         loop {
-            let word = PollFd::new(&self.channel.0, PollFlags::IN);
-            let mut polls = [word, PollFd::new(&joiner.pidfd, PollFlags::IN)];
-            match poll(&mut polls, None) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(e) => return Err(e).call("poll"),
-            }
-            let [word, death] = polls.map(|poll| !poll.revents().is_empty());
+            let mut polls = vec![PollFd::new(&self.channel.0, PollFlags::IN)];
+            let death = pidfd::poll(&mut polls, joiner.pidfd.as_fd(), None)?;
+            let word = polls.iter().any(|poll| !poll.revents().is_empty());
             // Its last word may have come between the two looks.
             if word || death && has_word(self.channel.0.as_fd()) {
                 return self.heard.next(&self.channel);
@@ -335,8 +333,15 @@ impl Joined<'_> {
     }
 
     fn end(&mut self) {
+        let nameless = self.joiner.is_some();
         for child in self.process.take().into_iter().chain(self.joiner.take()) {
             kill_and_reap(&child);
+        }
+        if nameless {
+            // The joiner may have died between the clone and its word of it. The process, without us, ends, but
+            // unreaped it would keep the container's init from ending.
+            self.channel.shut();
+            reap_all(LAST_WORD);
         }
     }
 
@@ -352,7 +357,8 @@ impl Joined<'_> {
 
 /// Whether something can be read at once.
 fn has_word(channel: BorrowedFd<'_>) -> bool {
-    ended_within(channel, 0)
+    let mut polls = [PollFd::from_borrowed_fd(channel, PollFlags::IN)];
+    poll(&mut polls, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
 }
 
 fn kill_and_reap(child: &Child) {

@@ -131,6 +131,9 @@ fn steps(inherited: &Inherited, born: Born, host: HostFds) -> Result<Infallible,
         fds,
     };
     let image = last_stage::seal(&last::lay_out(&stage, layout::PLAN_ADDRESS)).map_err(at(Step::N6))?;
+    if image.is_none() {
+        channel.warn(last_stage::FORKED).map_err(at(Step::N6))?;
+    }
     channel.tell(Kind::Ready).map_err(at(Step::N6))?;
     channel.await_or_die(Kind::Release);
 
@@ -171,11 +174,7 @@ fn join_keyring(inherited: &Inherited) -> Result<()> {
         set_key_label(attr.as_fd(), label)?;
     }
     if keyring::join(plan)? == keyring::Joined::Unsupported {
-        let message = Message {
-            text: "no session keyring: the kernel has no keys".into(),
-            ..Message::new(Kind::Warning)
-        };
-        inherited.channel.send(&message, &[])?;
+        inherited.channel.warn("no session keyring: the kernel has no keys")?;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use super::message::{Failed, Kind, Message, Step};
 use crate::error::{Call, Doing, Error, Result};
 use crate::plan::namespaces::{NsKind, TimeOffset};
 use crate::rootfs::HostFds;
-use crate::sys::clone::{Clone, clone3};
+use crate::sys::clone::clone3_sibling;
 use crate::sys::ns;
 use crate::sys::process::{become_ids, close_inherited, exit_now, set_dumpable, set_name};
 use std::convert::Infallible;
@@ -67,7 +67,7 @@ fn steps(inherited: &Inherited, host: HostFds, in_cgroup: bool) -> Result<(), Fa
     }
 
     // I4: init, in all the new namespaces at once.
-    let mut flags = libc::CLONE_PARENT as u64;
+    let mut flags = 0;
     for kind in &plan.namespaces.create {
         let made = matches!(kind, NsKind::User | NsKind::Cgroup);
         let by_offsets = *kind == NsKind::Time && !offsets.is_empty();
@@ -75,12 +75,12 @@ fn steps(inherited: &Inherited, host: HostFds, in_cgroup: bool) -> Result<(), Fa
             flags |= kind.flag() as u64;
         }
     }
-    let request = Clone { flags, into_cgroup: None };
-    let child = clone3(&request, |_| init::run(inherited, Born::OfIntermediate, host))
+    let init = clone3_sibling(flags, || init::run(inherited, Born::OfIntermediate, host))
         .doing("create the container's namespaces")
         .map_err(at(Step::I4))?;
-    let message = Message { number: child.pid, ..Message::new(Kind::InitPid) };
-    inherited.channel.send(&message, &[child.pidfd.as_fd()]).map_err(at(Step::I4))
+    let message = Message { number: init.pid, ..Message::new(Kind::InitPid) };
+    let pidfd: Vec<_> = init.pidfd.iter().map(AsFd::as_fd).collect();
+    inherited.channel.send(&message, &pidfd).map_err(at(Step::I4))
 }
 
 /// Joins the namespaces that the runtime's own rights suffice for, and returns those that belong to the

@@ -18,13 +18,14 @@ use crate::process::{scheduling, stdio};
 use crate::rootfs::null;
 use crate::security::labels::{ExecLabel, set_key_label};
 use crate::security::{capabilities, keyring};
-use crate::sys::clone::{Clone, clone3};
+use crate::sys::clone::clone3_sibling;
 use crate::sys::last_stage::{self, layout};
 use crate::sys::ns;
 use crate::sys::path::RootFd;
+use crate::sys::pidfd::has_ended;
 use crate::sys::process::{
-    become_ids, close_all_but, close_inherited, exit_now, has_ended, keep_on_exec, reset_signals,
-    set_dumpable, set_name, setsid,
+    become_ids, close_all_but, close_inherited, exit_now, keep_on_exec, reset_signals, set_dumpable,
+    set_name, setsid,
 };
 use crate::sys::procfs::Proc;
 use rustix::fs::{CWD, Mode, OFlags};
@@ -108,12 +109,12 @@ fn steps(inherited: &Inherited, born: bool) -> Result<(), Failed> {
     if let Some(keep) = plan.keep_capabilities {
         capabilities::trim(keep).doing("drop capabilities").map_err(at(Step::I4))?;
     }
-    let request = Clone { flags: libc::CLONE_PARENT as u64, into_cgroup: None };
-    let child = clone3(&request, |_| become_process(inherited, &env, terminal))
+    let process = clone3_sibling(0, || become_process(inherited, &env, terminal))
         .doing("create a process in the container")
         .map_err(at(Step::I4))?;
-    let message = Message { number: child.pid, ..Message::new(Kind::InitPid) };
-    channel.send(&message, &[child.pidfd.as_fd()]).map_err(at(Step::I4))
+    let message = Message { number: process.pid, ..Message::new(Kind::InitPid) };
+    let pidfd: Vec<_> = process.pidfd.iter().map(AsFd::as_fd).collect();
+    channel.send(&message, &pidfd).map_err(at(Step::I4))
 }
 
 /// After the cgroup: a cpuset bounds it. Without a wish all CPUs of the cpuset are allowed; a filter around the
@@ -189,8 +190,7 @@ fn enter_root(root: BorrowedFd<'_>) -> Result<()> {
 fn join_keyring(inherited: &Inherited) -> Result<()> {
     let Some(plan) = &inherited.plan.process.keyring else { return Ok(()) };
     if keyring::join(plan)? == keyring::Joined::Unsupported {
-        let text = "no session keyring: the kernel has no keys".into();
-        inherited.channel.send(&Message { text, ..Message::new(Kind::Warning) }, &[])?;
+        inherited.channel.warn("no session keyring: the kernel has no keys")?;
     }
     Ok(())
 }
@@ -257,6 +257,9 @@ fn process_steps(
         fds,
     };
     let image = last_stage::seal(&last::lay_out(&stage, layout::PLAN_ADDRESS)).map_err(at(Step::N6))?;
+    if image.is_none() {
+        channel.warn(last_stage::FORKED).map_err(at(Step::N6))?;
+    }
     channel.tell(Kind::Ready).map_err(at(Step::N6))?;
     channel.await_or_die(Kind::Release);
 

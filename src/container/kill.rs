@@ -4,7 +4,7 @@ use super::status::living_init;
 use crate::cgroup::{Freezer, Manager};
 use crate::error::{Doing, Error, Result};
 use crate::state::Record;
-use crate::sys::process::{pidfd_open, pidfd_send_signal};
+use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
 use std::os::fd::AsFd;
 
 /// Sends `signal` to init. `all`: to every process of the cgroup instead; then a stopped container is no

@@ -5,7 +5,7 @@ use super::hooks::{HookState, OCI_VERSION};
 use crate::error::{Doing, Error, Result};
 use crate::plan::seccomp::SeccompPlan;
 use crate::sys::clone::Child;
-use crate::sys::process::pidfd_getfd;
+use crate::sys::pidfd::pidfd_getfd;
 use crate::sys::socket::{connect_unix_stream, send_with_fds};
 use serde::Serialize;
 use std::os::fd::AsFd;

@@ -4,7 +4,7 @@
 //! |----------------|-------------------------|------------------------------------------------------------|
 //! | MapIds         | intermediate → runtime  | I1: in its new user namespace, wants id maps               |
 //! | IdsMapped      | runtime → intermediate  | P4: maps are written                                       |
-//! | InitPid + fd   | intermediate → runtime  | I4: pid of init and its pidfd                              |
+//! | InitPid + fd   | intermediate → runtime  | I4: pid of init, its pidfd if any                          |
 //! | Proceed (+ fd) | runtime → init          | P5: init is known; for a label its own attr directory      |
 //! | MountsReady    | init → runtime          | N3: mounts and devices are made, before the switch of root |
 //! | HooksDone      | runtime → init          | P6: limits set, prestart and createRuntime hooks ran       |
@@ -169,8 +169,19 @@ impl Channel {
         send_with_fds(self.0.as_fd(), &message.encode(), fds)
     }
 
+    /// Something that the operator should know, and no failure.
+    pub fn warn(&self, text: &str) -> Result<()> {
+        self.send(&Message { text: text.into(), ..Message::new(Kind::Warning) }, &[])
+    }
+
     pub fn tell(&self, kind: Kind) -> Result<()> {
         self.send(&Message::new(kind), &[])
+    }
+
+    /// End-of-file for the other side; what it has said can still be heard.
+    pub fn shut(&self) {
+        // A peer that is gone already has its end-of-file.
+        let _ = rustix::net::shutdown(&self.0, rustix::net::Shutdown::Write);
     }
 
     /// The next message; None at end-of-file.

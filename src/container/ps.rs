@@ -3,6 +3,7 @@
 use crate::cgroup::Manager;
 use crate::error::{Call, Doing, Error, Result};
 use crate::state::Record;
+use crate::sys::spawn;
 use std::process::{Command, Stdio};
 
 /// Ids of all processes, ascending; none of a stopped container.
@@ -15,7 +16,7 @@ pub fn processes(record: &Record) -> Result<Vec<i32>> {
 pub fn table(pids: &[i32], args: &[String]) -> Result<String> {
     let usual = ["-ef".to_owned()];
     let args = if args.is_empty() { &usual } else { args };
-    let output = Command::new("ps").args(args).stdin(Stdio::null()).output();
+    let output = spawn::output(Command::new("ps").args(args).stdin(Stdio::null()));
     let output = match output {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(own_table(pids)),
         other => other.call("execve").doing("run ps")?,

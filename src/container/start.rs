@@ -11,9 +11,13 @@ use crate::error::{Doing, Error, Result};
 use crate::plan::hooks::HookPlan;
 use crate::state::{Entry, Record};
 use crate::sys::last_stage::read_page;
-use crate::sys::process::ended_within;
-use rustix::event::{PollFd, PollFlags, poll};
+use crate::sys::pidfd::{self, ended_within};
+use rustix::event::{PollFd, PollFlags};
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+/// A process that dies lets go of its descriptors a moment before its pid shows the end.
+const LAST_MOMENTS: Duration = Duration::from_secs(1);
 
 /// What `start` learns from the copied configuration only when something went wrong.
 #[derive(Debug, Default)]
@@ -47,14 +51,14 @@ pub fn start(entry: &Entry, record: &Record, words: impl Fn() -> Words) -> Resul
         let words = words();
         if let Some(e) = page_failure(&outcome, &words.argv0, &words.start_container) {
             // The failed init is on its way out; a caller that looks at once should see "stopped".
-            ended_within(pidfd.as_fd(), 1000);
+            ended_within(pidfd.as_fd(), LAST_MOMENTS);
             return Err(e);
         }
     }
     // Stage 9 is stored just before execve: less means that init never got there. Its descriptors close a
     // moment before its pid shows the end.
     if outcome.stage < 9 {
-        ended_within(pidfd.as_fd(), 1000);
+        ended_within(pidfd.as_fd(), LAST_MOMENTS);
         return Err(Error::new("container init was killed before it could execute the program"));
     }
     Ok(())
@@ -72,13 +76,9 @@ fn release(gate: &OwnedFd) -> Result<()> {
 /// run in this time and have their own limits.
 fn wait_for_exec(gate: &OwnedFd, pidfd: &OwnedFd) -> Result<()> {
     loop {
-        let mut polls = [PollFd::new(gate, PollFlags::empty()), PollFd::new(pidfd, PollFlags::IN)];
-        match poll(&mut polls, None) {
-            Ok(_) => {}
-            Err(rustix::io::Errno::INTR) => continue,
-            Err(e) => return Err(Error::sys("poll", e.raw_os_error())),
-        }
-        if polls.iter().any(|poll| !poll.revents().is_empty()) {
+        let mut polls = vec![PollFd::new(gate, PollFlags::empty())];
+        let ended = pidfd::poll(&mut polls, pidfd.as_fd(), None)?;
+        if ended || polls.iter().any(|poll| !poll.revents().is_empty()) {
             return Ok(());
         }
     }

@@ -7,7 +7,7 @@ use crate::cgroup::{Freezer, Manager};
 use crate::error::Result;
 use crate::state::store::no_container;
 use crate::state::{Entry, Identity, Record};
-use crate::sys::process::{has_ended, pidfd_inode, pidfd_open};
+use crate::sys::pidfd::{has_ended, pidfd_inode, pidfd_open};
 use std::os::fd::{AsFd, OwnedFd};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,19 +5,21 @@
 //! subreaper), and the terminal, when there is one, is relayed by the same poll(2).
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, WaitStatus};
 
 use super::notify::Notify;
 use crate::console::relay::Relay;
 use crate::error::{Call, Doing, Error, Result};
+use crate::sys::pidfd::{self, pidfd_send_signal};
 pub use crate::sys::signal::BlockedSignals;
-use crate::sys::signal::{pidfd_send_signal, set_default};
+use crate::sys::signal::set_default;
 
 /// How often a terminal that nobody has open is looked at again.
-const RETRY: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+const RETRY: Duration = Duration::from_millis(100);
 
 /// Blocks all signals and makes waiting for children possible. The mask is inherited: a child must call
 /// `sys::process::reset_signals` before execve.
@@ -90,20 +92,13 @@ fn poll_all(
     notify: Option<&Notify>,
 ) -> Result<Ready> {
     let watched = relay.map(Relay::watched).unwrap_or_default();
-    let mut fds = vec![PollFd::new(signals, PollFlags::IN), PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
+    let mut fds = vec![PollFd::new(signals, PollFlags::IN)];
     fds.extend(watched.iter().map(|(_, fd, events)| PollFd::from_borrowed_fd(*fd, *events)));
     fds.extend(notify.map(|notify| PollFd::from_borrowed_fd(notify.as_fd(), PollFlags::IN)));
     let retry = relay.is_some_and(Relay::wants_retry);
-    match poll(&mut fds, retry.then_some(&RETRY)) {
-        Ok(_) | Err(Errno::INTR) => {}
-        Err(errno) => return Err(errno).call("poll"),
-    }
+    let exited = pidfd::poll(&mut fds, pidfd, retry.then_some(RETRY))?;
     let mut answers = fds.iter().map(|fd| !fd.revents().is_empty());
-    let mut ready = Ready {
-        signals: answers.next() == Some(true),
-        exited: answers.next() == Some(true),
-        ..Ready::default()
-    };
+    let mut ready = Ready { signals: answers.next() == Some(true), exited, ..Ready::default() };
     for ((end, _, _), _) in watched.iter().zip(&mut answers).filter(|(_, answer)| *answer) {
         ready.ends.push(*end);
     }

@@ -7,19 +7,19 @@
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags};
 use rustix::fs::Mode;
-use rustix::io::retry_on_intr;
 use rustix::process::Pid;
 
 use crate::error::{Call, Doing, Error, Result};
-use crate::sys::socket;
+use crate::sys::{pidfd, socket};
 
 /// A longer message than any that sd_notify(3) is used for.
 const LONGEST: usize = 8192;
 /// How long systemd may take to read our messages (sd_notify_barrier(3)).
-const BARRIER: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
+const BARRIER: Duration = Duration::from_secs(30);
 
 /// The container's notification socket and the way to the host's. Dropping it removes the socket.
 #[derive(Debug)]
@@ -79,10 +79,9 @@ impl Notify {
         warnings: &mut Vec<String>,
     ) -> Result<Outcome> {
         loop {
-            let mut fds =
-                [PollFd::new(&self.receiver, PollFlags::IN), PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
-            retry_on_intr(|| poll(&mut fds, None)).call("poll")?;
-            let [message, death] = fds.map(|fd| !fd.revents().is_empty());
+            let mut fds = vec![PollFd::new(&self.receiver, PollFlags::IN)];
+            let death = pidfd::poll(&mut fds, pidfd, None)?;
+            let message = fds.iter().any(|fd| !fd.revents().is_empty());
             // The message first: a process may say it and end.
             if message && let Some(line) = self.receive()? {
                 let host = self.send(&line, main_pid)?;
@@ -159,8 +158,9 @@ fn barrier(host: BorrowedFd<'_>, pidfd: BorrowedFd<'_>) -> Result<bool> {
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).call("pipe2")?;
     socket::send_with_fds(host, b"BARRIER=1", &[write.as_fd()]).doing("notify the service manager")?;
     drop(write);
-    let mut fds = [PollFd::new(&read, PollFlags::IN), PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
-    Ok(retry_on_intr(|| poll(&mut fds, Some(&BARRIER))).call("poll")? > 0)
+    let mut fds = vec![PollFd::new(&read, PollFlags::IN)];
+    let ended = pidfd::poll(&mut fds, pidfd, Some(BARRIER))?;
+    Ok(ended || fds.iter().any(|fd| !fd.revents().is_empty()))
 }
 
 #[cfg(test)]

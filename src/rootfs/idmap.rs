@@ -34,7 +34,6 @@ pub fn idmap(plan: &RootfsPlan, host: &HostFds, userns: BorrowedFd<'_>) -> Resul
             let e = match e.errno() {
                 // The only word the kernel has for it.
                 libc::EINVAL => e.hint(format!("{} cannot be idmapped by this kernel", fs_name(tree))),
-                libc::ENOSYS => e.hint("idmapped mounts need Linux 5.12"),
                 _ => e,
             };
             e.at(op.at.clone()).doing(phrase())

@@ -110,7 +110,7 @@ pub fn open_host(plan: &RootfsPlan) -> Result<HostFds> {
     Ok(host)
 }
 
-/// None on kernels without open_tree(2): then masked files get the container's, verified.
+/// None on kernels without open_tree(2), and where we may not mount on the host (rootless): then masked files get the container's, verified.
 fn host_null() -> Result<Option<OwnedFd>> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let null = rustix::fs::openat(CWD, c"/dev/null", flags, Mode::empty()).call("openat").at("/dev/null")?;
@@ -118,7 +118,7 @@ fn host_null() -> Result<Option<OwnedFd>> {
         return Err(Error::new("the host's /dev/null is not the character device 1:3"));
     }
     match sys_mount::open_tree_clone(null.as_fd(), c"", false) {
-        Err(e) if sys_mount::is_missing(e.errno()) => Ok(None),
+        Err(e) if sys_mount::is_missing(&e) || e.errno() == libc::EPERM => Ok(None),
         answer => answer.map(Some).at("/dev/null"),
     }
 }

@@ -104,8 +104,10 @@ impl Filler {
         let opened = self.trees.iter().position(|(of, _)| *of == index);
         let opened = opened.map(|at| self.trees.swap_remove(at).1);
         let wants = |e: Error| {
-            e.doing(format!("open the source {}", bind.source.display()))
-                .hint("the source must exist and be reachable for the container's root user")
+            e.doing(format!("open the source {}", bind.source.display())).hint(
+                "the source must exist and be reachable for the container's root user \
+                 (or the kernel have open_tree and mount_setattr, Linux 5.12)",
+            )
         };
         if bind.opener == Opener::Runtime {
             let missing = || Error::new("the runtime did not open the source");
@@ -197,6 +199,7 @@ pub(super) fn change_attributes(tree: &mut Tree, op: &MountOp, bind: &BindOp, wh
             Err(e) if e.errno() == libc::EPERM => keep_locked(tree, bind, e)?,
             answer => answer?,
         }
+        tree.may_stay(bind.clear & !bind.must_clear);
     }
     match op.recursive {
         Some((set, clear)) => tree.set_attr_recursive(set, clear),

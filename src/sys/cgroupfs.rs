@@ -1,4 +1,4 @@
-//! Directory-relative calls for cgroup trees, and the pidfd calls that killing a cgroup needs.
+//! Directory-relative calls for cgroup trees.
 //!
 //! Nothing here creates a regular file: a plain directory that stands where a hierarchy is expected
 //! must give an error, never a fake cgroup.
@@ -7,7 +7,6 @@ use crate::error::{Call, Error, Result};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -118,13 +117,4 @@ pub fn poll_changed(file: BorrowedFd<'_>, milliseconds: u16) -> Result<()> {
         Ok(_) | Err(Errno::INTR) => Ok(()),
         Err(e) => Err(e).call("poll"),
     }
-}
-
-pub fn pidfd_open(pid: i32) -> Result<OwnedFd> {
-    let pid = Pid::from_raw(pid).ok_or_else(|| Error::sys("pidfd_open", libc::ESRCH))?;
-    rustix::process::pidfd_open(pid, PidfdFlags::empty()).call("pidfd_open")
-}
-
-pub fn pidfd_kill(pidfd: BorrowedFd<'_>) -> Result<()> {
-    rustix::process::pidfd_send_signal(pidfd, Signal::KILL).call("pidfd_send_signal")
 }

@@ -5,6 +5,7 @@
 pub mod bpf;
 pub mod cgroupfs;
 pub mod clone;
+pub mod kernel;
 pub mod key;
 pub mod last_stage;
 pub mod memfd;
@@ -13,6 +14,7 @@ pub mod net;
 pub mod ns;
 pub mod own_image;
 pub mod path;
+pub mod pidfd;
 pub mod process;
 pub mod procfs;
 pub mod regex;

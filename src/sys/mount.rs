@@ -4,14 +4,18 @@
 //! decides anything: the two-way choice between the descriptor calls (Linux 5.2, mount_setattr 5.12) and
 //! mount(2) lives in `sys::tree`. mount(2) wants a path where the new calls take a descriptor; the only path
 //! ever given to it is `self/fd/N` below our own procfs (`sys::procfs`), never a name inside the container.
+//!
+//! A descriptor call that is missing answers ENOSYS here, whichever way it was refused ([`is_missing`]).
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::CWD;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 
 use crate::error::{Call, Error, Result};
+use crate::sys::kernel;
 
 /// What mount_setattr(2) changes: MOUNT_ATTR_* to set and to clear, one MS_* propagation value or 0, and for an
 /// idmapped mount the user namespace whose maps translate the ids.
@@ -35,30 +39,49 @@ struct MountAttr {
 const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
 const AT_RECURSIVE: libc::c_int = 0x8000;
 
-/// Whether an errno may mean "this kernel, or a seccomp profile around us, does not have the call": profiles
-/// written before the call existed answer EPERM.
-pub fn is_missing(errno: i32) -> bool {
-    errno == libc::ENOSYS || errno == libc::EPERM
+/// Whether this kernel, or a seccomp profile around us, does not have the call.
+pub fn is_missing(e: &Error) -> bool {
+    e.errno() == libc::ENOSYS
+}
+
+/// `answer` to the system call `name` of number `call`, with a profile's refusal turned into the kernel's.
+fn told<T>(name: &'static str, call: libc::c_long, answer: rustix::io::Result<T>) -> Result<T> {
+    answer.map_err(|e| match e.raw_os_error() {
+        errno if kernel::is_missing(call, errno) => Error::sys(name, libc::ENOSYS),
+        errno => Error::sys(name, errno),
+    })
+}
+
+/// What a call has made is worth something only where it can be attached: kernels have all of these calls or none, but
+/// profiles may not. Asked by those who may mount, or the answer would be about them.
+fn attachable(made: OwnedFd) -> Result<OwnedFd> {
+    static SEEN: AtomicBool = AtomicBool::new(false);
+    if SEEN.load(Ordering::Relaxed) || kernel::is_there(libc::SYS_move_mount) {
+        SEEN.store(true, Ordering::Relaxed);
+        return Ok(made);
+    }
+    Err(Error::sys("move_mount", libc::ENOSYS))
 }
 
 /// fsopen(2): a file system context for `fs_type`.
 pub fn fsopen(fs_type: &str) -> Result<OwnedFd> {
-    rustix::mount::fsopen(fs_type, FsOpenFlags::FSOPEN_CLOEXEC).call("fsopen")
+    let answer = rustix::mount::fsopen(fs_type, FsOpenFlags::FSOPEN_CLOEXEC);
+    told("fsopen", libc::SYS_fsopen, answer).and_then(attachable)
 }
 
 /// fsconfig(2) FSCONFIG_SET_STRING; the kernel takes at most 255 bytes of value.
 pub fn fsconfig_string(context: BorrowedFd<'_>, key: &str, value: &str) -> Result<()> {
-    rustix::mount::fsconfig_set_string(context, key, value).call("fsconfig")
+    told("fsconfig", libc::SYS_fsconfig, rustix::mount::fsconfig_set_string(context, key, value))
 }
 
 /// fsconfig(2) FSCONFIG_SET_FLAG.
 pub fn fsconfig_flag(context: BorrowedFd<'_>, key: &str) -> Result<()> {
-    rustix::mount::fsconfig_set_flag(context, key).call("fsconfig")
+    told("fsconfig", libc::SYS_fsconfig, rustix::mount::fsconfig_set_flag(context, key))
 }
 
 /// fsconfig(2) FSCONFIG_CMD_CREATE.
 pub fn fsconfig_create(context: BorrowedFd<'_>) -> Result<()> {
-    rustix::mount::fsconfig_create(context).call("fsconfig")
+    told("fsconfig", libc::SYS_fsconfig, rustix::mount::fsconfig_create(context))
 }
 
 /// The sentences the file system left in its context (`e overlay: …`): read(2) gives one a call. Without them
@@ -81,7 +104,7 @@ pub fn context_messages(context: BorrowedFd<'_>) -> Option<String> {
 /// fsmount(2) with MOUNT_ATTR_* from birth: the mount is never visible without them.
 pub fn fsmount(context: BorrowedFd<'_>, attr: u64) -> Result<OwnedFd> {
     let attr = MountAttrFlags::from_bits_retain(u32::try_from(attr).unwrap_or(u32::MAX));
-    rustix::mount::fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attr).call("fsmount")
+    told("fsmount", libc::SYS_fsmount, rustix::mount::fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attr))
 }
 
 /// open_tree(2) with OPEN_TREE_CLONE: a detached copy of the mount at `dir`/`path` (`""` = `dir` itself).
@@ -94,7 +117,7 @@ pub fn open_tree_clone(dir: BorrowedFd<'_>, path: &CStr, recursive: bool) -> Res
     if recursive {
         flags |= OpenTreeFlags::AT_RECURSIVE;
     }
-    rustix::mount::open_tree(dir, path, flags).call("open_tree")
+    told("open_tree", libc::SYS_open_tree, rustix::mount::open_tree(dir, path, flags)).and_then(attachable)
 }
 
 /// move_mount(2) from descriptor to descriptor: the target is what was looked up, whatever its name means now.
@@ -125,7 +148,19 @@ pub fn mount_setattr(fd: BorrowedFd<'_>, recursive: bool, attr: Attr<'_>) -> Res
             size_of::<MountAttr>(),
         )
     };
-    if answer == 0 { Ok(()) } else { Err(Error::sys("mount_setattr", last_errno())) }
+    if answer == 0 {
+        return Ok(());
+    }
+    let errno = last_errno();
+    if !kernel::is_missing(libc::SYS_mount_setattr, errno) {
+        return Err(Error::sys("mount_setattr", errno));
+    }
+    let e = Error::sys("mount_setattr", libc::ENOSYS);
+    Err(match (attr.userns, recursive) {
+        (Some(_), _) => e.hint("idmapped mounts need Linux 5.12"),
+        (None, true) => e.hint("recursive options need Linux 5.12"),
+        (None, false) => e,
+    })
 }
 
 /// mount(2) with every argument as the kernel takes it. Paths are `self/fd/N` or `/` or `.`.

@@ -5,11 +5,16 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// CLONE_NEWTIME is not in every libc.
 pub const CLONE_NEWTIME: i32 = 0x80;
+/// What a kernel lacks that refuses it.
+pub const NEEDS_TIME: &str = "a time namespace needs Linux 5.6";
 
 pub fn unshare(flags: i32) -> Result<()> {
     // SAFETY: plain flags; the process is single-threaded, so no other thread's view changes.
     match unsafe { libc::unshare(flags) } {
         0 => Ok(()),
+        _ if flags == CLONE_NEWTIME && super::last_errno() == libc::EINVAL => {
+            Err(last("unshare").hint(NEEDS_TIME))
+        }
         _ => Err(last("unshare")),
     }
 }

@@ -10,6 +10,7 @@ use std::ffi::{CString, OsString};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 
+use crate::sys::kernel::is_missing;
 use crate::sys::memfd::memfd_executable;
 use rustix::fs::{Mode, OFlags, SealFlags, StatVfsMountFlags};
 
@@ -65,7 +66,16 @@ pub fn run_again() -> Result<Infallible> {
             libc::AT_EMPTY_PATH,
         )
     };
-    Err(Error::sys("execveat", super::last_errno()))
+    let errno = super::last_errno();
+    if !is_missing(libc::SYS_execveat, errno) {
+        return Err(Error::sys("execveat", errno));
+    }
+    // We are still on the host, whose /proc is nobody else's.
+    let name = format!("/proc/self/fd/{}", image.as_raw_fd());
+    let name = CString::new(name).map_err(|_| Error::new("a NUL in a name"))?;
+    // SAFETY: as above.
+    unsafe { libc::execve(name.as_ptr(), argv_pointers.as_ptr(), envp_pointers.as_ptr()) };
+    Err(Error::sys("execve", super::last_errno()))
 }
 
 fn open(flags: OFlags) -> Result<OwnedFd> {

@@ -20,6 +20,7 @@ use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use crate::error::{Call, Error, Result};
+use crate::sys::kernel::is_missing;
 
 /// Links followed in one lookup, as the kernel's MAXSYMLINKS (path_resolution(7)).
 const MOST_LINKS: usize = 40;
@@ -103,19 +104,22 @@ impl RootFd {
         }
         if !self.step.get() {
             match self.openat2(path, flags) {
-                // A profile around us that does not know the call; a real refusal is met again by stepping.
-                Err(Errno::NOSYS | Errno::PERM) => self.step.set(true),
+                Err(e) if is_missing(libc::SYS_openat2, e.raw_os_error()) => self.step.set(true),
                 answer => return answer.call("openat2"),
             }
         }
         if flags.contains(OFlags::PATH) {
             return self.walk(path, last, Make::Nothing).map(|found| found.fd);
         }
-        let (parent, name) = self.parent(path)?;
-        let looked = self.walk(path, last, Make::Nothing)?.fd;
-        let opened = rustix::fs::openat(&parent, &name, flags | OFlags::NOFOLLOW, Mode::empty());
+        // Opened by the name at which the walk ended, all links followed, and only if it is what the walk has seen.
+        let mut walk = self.walked(path, last, Make::Nothing)?;
+        let Some(looked) = walk.at.pop() else {
+            return rustix::fs::openat(&self.fd, c".", flags | OFlags::NOFOLLOW, Mode::empty())
+                .call("openat");
+        };
+        let opened = rustix::fs::openat(walk.here(), &looked.name, flags | OFlags::NOFOLLOW, Mode::empty());
         let opened = opened.call("openat")?;
-        if identity(looked.as_fd())? == identity(opened.as_fd())? {
+        if identity(looked.fd.as_fd())? == identity(opened.as_fd())? {
             return Ok(opened);
         }
         Err(Error::sys("openat", libc::EAGAIN).hint("the path is being changed while it is opened"))
@@ -167,6 +171,16 @@ impl RootFd {
     }
 
     fn walk(&self, path: &Path, last: Last, make: Make) -> Result<Found> {
+        let mut walk = self.walked(path, last, make)?;
+        let fd = match walk.at.pop() {
+            Some(Step { fd, .. }) => fd,
+            None => self.fd.try_clone().call("fcntl")?,
+        };
+        Ok(Found { fd, made: walk.made })
+    }
+
+    /// The way from the root to where `path` leads.
+    fn walked(&self, path: &Path, last: Last, make: Make) -> Result<Walk<'_>> {
         if path.as_os_str().len() >= LONGEST_PATH {
             return Err(Error::sys("openat", libc::ENAMETOOLONG));
         }
@@ -187,11 +201,7 @@ impl RootFd {
         while let Some(name) = walk.left.pop_front() {
             walk.step(name)?;
         }
-        let fd = match walk.at.pop() {
-            Some(Step { fd, .. }) => fd,
-            None => self.fd.try_clone().call("fcntl")?,
-        };
-        Ok(Found { fd, made: walk.made })
+        Ok(walk)
     }
 }
 

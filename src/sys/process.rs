@@ -1,9 +1,7 @@
-//! Processes by pidfd: identity, signals, death; and the ends of a child that must not run destructors.
+//! What a process does to itself and to its children by number; processes by descriptor are in pidfd.rs.
 
-pub use super::signal::pidfd_send_signal;
 use crate::error::{Call, Error, Result};
-use rustix::process::{Pid, PidfdFlags, Signal, WaitIdOptions, WaitIdStatus};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// How a child ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,63 +24,6 @@ impl Ended {
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: _exit takes a number and does not return.
     unsafe { libc::_exit(code) }
-}
-
-pub fn pidfd_open(pid: i32) -> Result<OwnedFd> {
-    let pid = Pid::from_raw(pid).ok_or(Error::sys("pidfd_open", libc::ESRCH))?;
-    rustix::process::pidfd_open(pid, PidfdFlags::empty()).call("pidfd_open")
-}
-
-/// Takes a copy of descriptor `number` of the process (needs ptrace access; Linux 5.6).
-pub fn pidfd_getfd(pidfd: BorrowedFd, number: i32) -> Result<OwnedFd> {
-    // SAFETY: plain numbers; on success the kernel returns a new descriptor (CLOEXEC) of ours.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), number, 0) };
-    if fd < 0 {
-        return Err(last("pidfd_getfd"));
-    }
-    // SAFETY: see above.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
-}
-
-/// Waits for a child of ours and reaps it.
-pub fn wait(pidfd: BorrowedFd) -> Result<Ended> {
-    loop {
-        match rustix::process::waitid(rustix::process::WaitId::PidFd(pidfd), WaitIdOptions::EXITED) {
-            Ok(Some(status)) => return Ok(ended(&status)),
-            Ok(None) | Err(rustix::io::Errno::INTR) => {}
-            Err(e) => return Err(Error::sys("waitid", e.raw_os_error())),
-        }
-    }
-}
-
-fn ended(status: &WaitIdStatus) -> Ended {
-    match (status.exit_status(), status.terminating_signal()) {
-        (Some(code), _) => Ended::Exited(code),
-        (None, Some(signal)) => Ended::Killed(signal),
-        (None, None) => Ended::Killed(libc::SIGKILL),
-    }
-}
-
-/// Whether the process (all its threads) has ended; a zombie counts as ended.
-pub fn has_ended(pidfd: BorrowedFd) -> bool {
-    ended_within(pidfd, 0)
-}
-
-/// Waits up to `milliseconds` for the end of the process; -1 = without limit.
-pub fn ended_within(pidfd: BorrowedFd, milliseconds: i32) -> bool {
-    let mut poll = libc::pollfd { fd: pidfd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    // SAFETY: one live pollfd.
-    unsafe { libc::poll(&raw mut poll, 1, milliseconds) == 1 }
-}
-
-/// The inode of a pidfd, unique per process and boot on pidfs (Linux 6.9); 0 elsewhere.
-pub fn pidfd_inode(pidfd: BorrowedFd) -> u64 {
-    const PID_FS_MAGIC: rustix::fs::FsWord = 0x5049_4446;
-    match rustix::fs::fstatfs(pidfd) {
-        Ok(fs) if fs.f_type == PID_FS_MAGIC => {}
-        _ => return 0,
-    }
-    rustix::fs::fstat(pidfd).map_or(0, |stat| stat.st_ino)
 }
 
 /// PR_SET_DUMPABLE: 0 keeps other processes of the container away from /proc/PID and ptrace.
@@ -156,12 +97,6 @@ pub fn reset_signals() {
     }
 }
 
-/// A signal to a process that is our direct, unreaped child.
-pub fn kill_child(pidfd: BorrowedFd) {
-    // The child may be dead already: nothing is lost then.
-    let _ = rustix::process::pidfd_send_signal(pidfd.as_fd(), Signal::KILL);
-}
-
 fn last(call: &'static str) -> Error {
     Error::sys(call, super::last_errno())
 }
@@ -209,13 +144,6 @@ pub fn keep_on_exec(fd: i32) -> Result<()> {
     }
     // SAFETY: plain numbers.
     if unsafe { libc::fcntl(fd, libc::F_SETFD, 0) } == 0 { Ok(()) } else { Err(last("fcntl(F_SETFD)")) }
-}
-
-/// How a dead child ended, without reaping it.
-pub fn peek(pidfd: BorrowedFd) -> Option<Ended> {
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
-    let status = rustix::process::waitid(rustix::process::WaitId::PidFd(pidfd), options);
-    status.ok().flatten().as_ref().map(ended)
 }
 
 /// SIG_IGN for `signal`; [`reset_signals`] takes it back in every child.

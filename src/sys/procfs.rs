@@ -11,9 +11,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
-use rustix::io::Errno;
 
 use crate::error::{Call, Doing, Error, Result};
+use crate::sys::kernel::is_missing;
 use crate::sys::mount;
 use crate::sys::path::{Last, RootFd};
 
@@ -82,7 +82,7 @@ impl Proc {
         }
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS;
         match rustix::fs::openat2(&self.root, path, flags, Mode::empty(), resolve) {
-            Err(Errno::NOSYS | Errno::PERM) => {}
+            Err(e) if is_missing(libc::SYS_openat2, e.raw_os_error()) => {}
             answer => return answer.call("openat2").at_with(|| format!("/proc/{path}")),
         }
         let step = RootFd::stepping(self.root.as_fd().try_clone_to_owned().call("fcntl")?);

@@ -1,7 +1,7 @@
 //! Signals as numbers, real-time ones included: blocking and reading them in a foreground command, passing
 //! them on by pidfd, and giving a new program the dispositions it expects.
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -88,13 +88,4 @@ pub fn set_default(number: i32) -> Result<()> {
     } else {
         Err(Error::sys("rt_sigaction", super::last_errno()))
     }
-}
-
-/// pidfd_send_signal(2) with any signal number, real-time ones included.
-pub fn pidfd_send_signal(pidfd: impl AsFd, number: i32) -> Result<()> {
-    let info: *const libc::siginfo_t = std::ptr::null();
-    // SAFETY: a null siginfo is allowed and means that of kill(2); the descriptor is open during the call.
-    let result =
-        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_fd().as_raw_fd(), number, info, 0) };
-    if result == 0 { Ok(()) } else { Err(Error::sys("pidfd_send_signal", super::last_errno())) }
 }

@@ -2,13 +2,15 @@
 //! captured, a time limit. std::process::Command is not for children of a raw clone.
 
 use crate::error::{Call, Error, Result};
-use crate::sys::clone::{Clone, clone3};
+use crate::sys::clone::{Unseen, fork};
 use crate::sys::memfd::memfd_create;
-use crate::sys::process::{Ended, ended_within, exit_now, kill_child, reset_signals, wait};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use crate::sys::pidfd::{poll_child, wait_child};
+use crate::sys::process::{Ended, exit_now, reset_signals};
+use rustix::event::{PollFd, PollFlags};
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::time::{Duration, Instant};
 
 /// What to run. Strings without NUL.
@@ -48,7 +50,7 @@ pub fn run(program: &Program) -> Result<Outcome> {
     rustix::io::pwrite(&input, program.stdin, 0).call("write")?;
     let (output, output_end) = pipe()?;
     let (failure, failure_end) = pipe()?;
-    let child = clone3(&Clone::default(), |_| {
+    let child = fork(|| {
         let errno = exec(program, &path, &args, &env, [&input, &output_end]);
         // The pipe closes at execve; an errno in it says that there was none.
         let _ = rustix::io::write(&failure_end, &errno.to_ne_bytes());
@@ -57,17 +59,25 @@ pub fn run(program: &Program) -> Result<Outcome> {
     drop((output_end, failure_end));
     let mut errno = [0; 4];
     if rustix::io::read(&failure, &mut errno).call("read")? == errno.len() {
-        wait(child.pidfd.as_fd())?;
+        wait_child(child.pid)?;
         return Ok(Outcome::NotStarted(i32::from_ne_bytes(errno)));
     }
     let deadline = program.timeout.map(|timeout| Instant::now() + timeout);
-    let (text, timed_out) = collect(&output, &child.pidfd, deadline)?;
+    let (text, timed_out) = collect(&output, &child, deadline)?;
     if timed_out {
-        kill_child(child.pidfd.as_fd());
-        wait(child.pidfd.as_fd())?;
+        // SAFETY: takes numbers only; the child is ours and not reaped.
+        unsafe { libc::kill(child.pid, libc::SIGKILL) };
+        wait_child(child.pid)?;
         return Ok(Outcome::TimedOut);
     }
-    Ok(Outcome::Ended(wait(child.pidfd.as_fd())?, text))
+    Ok(Outcome::Ended(wait_child(child.pid)?, text))
+}
+
+/// All output of a program of the host's, for the runtime itself. By itself the library would take posix_spawn, which
+/// begins with clone3 and knows no other way where a profile answers EPERM.
+pub fn output(command: &mut std::process::Command) -> std::io::Result<std::process::Output> {
+    // SAFETY: the closure does nothing. That there is one makes the library fork.
+    unsafe { command.pre_exec(|| Ok(())) }.output()
 }
 
 fn pipe() -> Result<(OwnedFd, OwnedFd)> {
@@ -101,7 +111,7 @@ pub fn execve(path: &CStr, args: &[CString], env: &[CString]) -> i32 {
     super::last_errno()
 }
 
-fn collect(output: &OwnedFd, pidfd: &OwnedFd, deadline: Option<Instant>) -> Result<(String, bool)> {
+fn collect(output: &OwnedFd, child: &Unseen, deadline: Option<Instant>) -> Result<(String, bool)> {
     let mut kept = Vec::new();
     let mut open = true;
     loop {
@@ -109,19 +119,15 @@ fn collect(output: &OwnedFd, pidfd: &OwnedFd, deadline: Option<Instant>) -> Resu
         if left.is_some_and(|left| left.is_zero()) {
             return Ok((String::new(), true));
         }
-        let timeout = left.and_then(|left| Timespec::try_from(left).ok());
-        let mut polls = vec![PollFd::new(pidfd, PollFlags::IN)];
+        let mut polls = Vec::with_capacity(2);
         if open {
             polls.push(PollFd::new(output, PollFlags::IN));
         }
-        match poll(&mut polls, timeout.as_ref()) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(e) => return Err(Error::sys("poll", e.raw_os_error())),
-        }
-        let readable = polls.get(1).is_some_and(|output| !output.revents().is_empty());
+        let ended = poll_child(&mut polls, child, left)?;
+        let readable = polls.first().is_some_and(|output| !output.revents().is_empty());
         if readable {
             open = take(output, &mut kept)?;
-        } else if ended_within(pidfd.as_fd(), 0) {
+        } else if ended {
             return Ok((String::from_utf8_lossy(&kept).trim().to_owned(), false));
         }
     }
@@ -144,7 +150,7 @@ pub fn cstrings(texts: &[String]) -> Result<Vec<CString>> {
     texts.iter().map(|text| cstring(text)).collect()
 }
 
-/// For closures of [`clone3`]: ends the child with `code`.
+/// For closures of [`fork`]: ends the child with `code`.
 pub fn leave(code: i32) -> Infallible {
     exit_now(code)
 }

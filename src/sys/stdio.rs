@@ -67,13 +67,15 @@ pub fn close_on_exec_from(first: u32) -> Result<()> {
 }
 
 fn each_of_proc(first: u32) -> Result<()> {
-    let directory = rustix::fs::open(
-        "/proc/self/fd",
-        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .call("open")
-    .map_err(|e| e.at("/proc/self/fd"))?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = match rustix::fs::open("/proc/self/fd", flags, Mode::empty()) {
+        // No /proc: some commands need none.
+        Err(rustix::io::Errno::NOENT) => {
+            each_number(first);
+            return Ok(());
+        }
+        answer => answer.call("open").map_err(|e| e.at("/proc/self/fd"))?,
+    };
     for entry in rustix::fs::Dir::read_from(&directory).call("getdents64")? {
         let entry = entry.call("getdents64")?;
         let number = entry.file_name().to_str().ok().and_then(|name| name.parse::<i32>().ok());
@@ -84,6 +86,17 @@ fn each_of_proc(first: u32) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// As many as may be open; a limit that was lowered closes nothing, so the hard one.
+fn each_number(first: u32) {
+    const MOST: u64 = 1 << 20;
+    let limit =
+        rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(MOST).min(MOST);
+    for number in first..limit as u32 {
+        // SAFETY: F_SETFD takes no pointer; a number that is not open is answered with EBADF.
+        unsafe { libc::fcntl(number.cast_signed(), libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
 }
 
 #[cfg(test)]
@@ -100,6 +113,8 @@ mod tests {
         assert_eq!(close_on_exec(number), Some(true));
         keep_on_exec(number).unwrap();
         assert_eq!(close_on_exec(number), Some(false));
+        each_number(number);
+        assert_eq!(close_on_exec(number), Some(true));
         assert_eq!(close_on_exec(1_000_000), None);
         assert_eq!(close_on_exec(u32::MAX), None);
         fill_closed().unwrap();

@@ -2,8 +2,8 @@
 //!
 //! Since Linux 5.2 a mount is a descriptor first: it gets its attributes (mount_setattr, 5.12) before anybody
 //! can see it, and is attached to a descriptor of the mount point. Older kernels, and profiles around us that
-//! refuse the calls, get mount(2) through our own procfs; then attributes come by a remount right after, and
-//! what mount(2) cannot say (attributes of a whole tree) is an error. Used in the runtime and in init.
+//! refuse one of the calls, get mount(2) through our own procfs; then attributes come by a remount right after,
+//! and what mount(2) cannot say (attributes of a whole tree) is an error. Used in the runtime and in init.
 
 use std::cell::OnceCell;
 use std::ffi::CString;
@@ -15,6 +15,9 @@ use rustix::fs::{CWD, Mode, OFlags};
 use crate::error::{Call, Doing, Error, Result};
 use crate::sys::mount::{self, Attr};
 use crate::sys::procfs::Proc;
+
+/// The attributes that statfs(2) shows: ST_RDONLY, ST_NOSUID, ST_NODEV and ST_NOEXEC have the bits of MOUNT_ATTR_*.
+const LOCKABLE: u64 = 0x0f;
 
 /// Our procfs, made when first needed: most starts never do.
 #[derive(Debug)]
@@ -97,12 +100,21 @@ enum Form {
     },
 }
 
+/// Attributes that wait for the remount, since nothing can give them to a tree that is not attached.
+#[derive(Debug, Clone, Copy, Default)]
+struct Late {
+    /// MOUNT_ATTR_*.
+    set: u64,
+    clear: u64,
+    /// Those of `clear` that may stay where they are locked.
+    may_stay: u64,
+}
+
 /// See the module text.
 #[derive(Debug)]
 pub struct Tree {
     form: Form,
-    /// MOUNT_ATTR_* to set and clear that wait for the remount.
-    late: Option<(u64, u64)>,
+    late: Option<Late>,
 }
 
 impl Tree {
@@ -115,7 +127,7 @@ impl Tree {
     pub fn of_path(path: &Path, recursive: bool) -> Result<Self> {
         let path = c_string(path.as_os_str().as_encoded_bytes())?;
         match mount::open_tree_of_path(&path, recursive) {
-            Err(e) if mount::is_missing(e.errno()) => {
+            Err(e) if mount::is_missing(&e) => {
                 let flags = OFlags::PATH | OFlags::CLOEXEC;
                 let source = rustix::fs::openat(CWD, &path, flags, Mode::empty()).call("openat")?;
                 Ok(Self { form: Form::Bind { source, recursive }, late: None })
@@ -127,7 +139,7 @@ impl Tree {
     /// A clone of the tree whose root (or a file or directory in it) `fd` is.
     pub fn of_fd(fd: BorrowedFd<'_>, recursive: bool) -> Result<Self> {
         match mount::open_tree_clone(fd, c"", recursive) {
-            Err(e) if mount::is_missing(e.errno()) => {
+            Err(e) if mount::is_missing(&e) => {
                 let source = fd.try_clone_to_owned().call("fcntl")?;
                 Ok(Self { form: Form::Bind { source, recursive }, late: None })
             }
@@ -140,13 +152,14 @@ impl Tree {
         if !new.only_mount {
             match mount::fsopen(new.fs_type) {
                 Ok(context) => match configured(context, new) {
+                    Err(e) if mount::is_missing(&e) => {}
                     // Before Linux 6.8 overlay has no `lowerdir+`.
                     Err(e)
                         if e.errno() == libc::EINVAL
                             && new.options.iter().any(|(key, _)| key == "lowerdir+") => {}
                     answer => return answer.map(Self::detached),
                 },
-                Err(e) if mount::is_missing(e.errno()) => {}
+                Err(e) if mount::is_missing(&e) => {}
                 Err(e) if e.errno() == libc::ENODEV => {
                     return Err(e.hint(format!("this kernel has no file system {:?}", new.fs_type)));
                 }
@@ -166,7 +179,7 @@ impl Tree {
     pub fn into_detached(self) -> Result<OwnedFd> {
         match self {
             Self { form: Form::Detached(fd), late: None } => Ok(fd),
-            _ => Err(Error::sys("open_tree", libc::ENOSYS).hint("detached trees need Linux 5.12")),
+            _ => Err(Error::sys("open_tree", libc::ENOSYS).hint("a mount made ahead needs Linux 5.12")),
         }
     }
 
@@ -183,26 +196,36 @@ impl Tree {
     pub fn set_attr(&mut self, set: u64, clear: u64) -> Result<()> {
         if let Form::Detached(fd) = &self.form {
             match mount::mount_setattr(fd.as_fd(), false, Attr { set, clear, ..Attr::default() }) {
-                Err(e) if e.errno() == libc::ENOSYS => {}
+                Err(e) if mount::is_missing(&e) => {}
                 answer => return answer,
             }
         }
-        self.late = Some((set, clear));
+        let before = self.late.unwrap_or_default();
+        let (set, clear) = (before.set & !clear | set, before.clear & !set | clear);
+        self.late = Some(Late { set, clear, ..before });
         Ok(())
+    }
+
+    /// Attributes that [`Tree::set_attr`] was to clear, and that may stay if a user namespace's owner has locked them:
+    /// only the remount, if there is one, will know.
+    pub fn may_stay(&mut self, attr: u64) {
+        if let Some(late) = &mut self.late {
+            late.may_stay |= attr & LOCKABLE;
+        }
     }
 
     /// Changes MOUNT_ATTR_* of every mount in the tree.
     pub fn set_attr_recursive(&mut self, set: u64, clear: u64) -> Result<()> {
-        let answer = match &self.form {
+        match &self.form {
             Form::Detached(fd) => {
                 mount::mount_setattr(fd.as_fd(), true, Attr { set, clear, ..Attr::default() })
             }
-            _ => Err(Error::sys("mount_setattr", libc::ENOSYS)),
-        };
-        answer.map_err(|e| match e.errno() {
-            libc::ENOSYS => e.hint("recursive options need mount_setattr (Linux 5.12)"),
-            _ => e,
-        })
+            // One mount and nothing below it.
+            Form::Mount { .. } => self.set_attr(set, clear),
+            Form::Bind { .. } => {
+                Err(Error::sys("mount_setattr", libc::ENOSYS).hint("recursive options need Linux 5.12"))
+            }
+        }
     }
 
     /// Attaches the tree on top of `target` and gives the descriptor of its root. `again` looks the mount point
@@ -216,9 +239,7 @@ impl Tree {
         match self.form {
             Form::Detached(fd) => {
                 mount::move_mount(fd.as_fd(), target)?;
-                if let Some((set, clear)) = self.late {
-                    remount(proc.get()?, fd.as_fd(), set, clear)?;
-                }
+                late_remount(proc, fd.as_fd(), self.late)?;
                 return Ok(fd);
             }
             Form::Bind { source, recursive } => {
@@ -233,9 +254,7 @@ impl Tree {
             }
         }
         let fd = again()?;
-        if let Some((set, clear)) = self.late {
-            remount(proc.get()?, fd.as_fd(), set, clear)?;
-        }
+        late_remount(proc, fd.as_fd(), self.late)?;
         Ok(fd)
     }
 }
@@ -243,7 +262,7 @@ impl Tree {
 /// Changes MOUNT_ATTR_* of the attached mount `fd` is the root of.
 pub fn set_attr(fd: BorrowedFd<'_>, set: u64, clear: u64, proc: &LazyProc) -> Result<()> {
     match mount::mount_setattr(fd, false, Attr { set, clear, ..Attr::default() }) {
-        Err(e) if e.errno() == libc::ENOSYS => remount(proc.get()?, fd, set, clear),
+        Err(e) if mount::is_missing(&e) => remount(proc.get()?, fd, set, clear),
         answer => answer,
     }
 }
@@ -252,7 +271,7 @@ pub fn set_attr(fd: BorrowedFd<'_>, set: u64, clear: u64, proc: &LazyProc) -> Re
 pub fn set_propagation(fd: BorrowedFd<'_>, flags: u64, proc: &LazyProc) -> Result<()> {
     let attr = Attr { propagation: flags & !libc::MS_REC, ..Attr::default() };
     match mount::mount_setattr(fd, flags & libc::MS_REC != 0, attr) {
-        Err(e) if e.errno() == libc::ENOSYS => proc.get()?.mount(None, fd, None, flags, None),
+        Err(e) if mount::is_missing(&e) => proc.get()?.mount(None, fd, None, flags, None),
         answer => answer,
     }
 }
@@ -260,8 +279,18 @@ pub fn set_propagation(fd: BorrowedFd<'_>, flags: u64, proc: &LazyProc) -> Resul
 /// MOUNT_ATTR_* of the mount behind `fd` that a user namespace's owner may have locked.
 pub fn lockable_attr(fd: BorrowedFd<'_>) -> Result<u64> {
     let (_, flags) = mount::fstatfs(fd)?;
-    // ST_RDONLY, ST_NOSUID, ST_NODEV and ST_NOEXEC have the same bits as MOUNT_ATTR_* (statfs(2)).
-    Ok(flags & 0x0f)
+    Ok(flags & LOCKABLE)
+}
+
+fn late_remount(proc: &LazyProc, fd: BorrowedFd<'_>, late: Option<Late>) -> Result<()> {
+    let Some(Late { set, clear, may_stay }) = late else { return Ok(()) };
+    let proc = proc.get()?;
+    match remount(proc, fd, set, clear) {
+        Err(e) if e.errno() == libc::EPERM && may_stay & clear != 0 => {
+            remount(proc, fd, set, clear & !may_stay).map_err(|_| e)
+        }
+        answer => answer,
+    }
 }
 
 /// mount(2) with MS_REMOUNT|MS_BIND replaces all per-mount flags, so what stays must be said again.

@@ -298,7 +298,7 @@ fn notifying(t: &Test, path: &std::path::Path) -> Bundle {
 /// regular payload serialized in JSON"
 #[test]
 fn the_agent_gets_one_state_and_the_end() {
-    contract!(Root, Seccomp).differs("crun", "nothing arrives before start").run(|t| {
+    contract!(Root, Seccomp, PidfdGetfd).differs("crun", "nothing arrives before start").run(|t| {
         let path = t.fresh("listener");
         let listener = UnixListener::bind(&path).unwrap();
         let b = notifying(t, &path);

@@ -128,7 +128,7 @@ fn signals_go_on_to_the_program() {
 
 #[test]
 fn a_pidfd_is_sent_for_the_process() {
-    contract!(Root)
+    contract!(Root, Pidfd)
         .differs("runc", "1.1.5 has no --pidfd-socket")
         .differs("crun", "has no --pidfd-socket")
         .run(|t| {

@@ -151,7 +151,7 @@ fn a_failing_execve_is_told_whatever_the_filter_says() {
 /// Filters ask an agent for the exec'ed process too, with the container running.
 #[test]
 fn the_agent_gets_a_listener_for_every_process() {
-    contract!(Root, Seccomp).wavers("crun", "hands over in its own way").run(|t| {
+    contract!(Root, Seccomp, PidfdGetfd).wavers("crun", "hands over in its own way").run(|t| {
         let b = t.bundle();
         let path = t.dir.join("agent.sock");
         b.set(
@@ -233,7 +233,8 @@ fn a_hunter_in_the_container_gets_nothing_of_the_host() {
                     assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
                 }
                 std::fs::write(b.host("/stop"), "").unwrap();
-                hunt.wait().ok();
+                // It was there all the time.
+                hunt.wait_for(Duration::from_secs(60)).ok();
                 let got = parse_report(&wait_file(&b.host("/hunt.json")));
                 println!("{got}");
                 assert_eq!(got["wrote"], 0, "{got}");

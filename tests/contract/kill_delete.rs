@@ -339,22 +339,24 @@ fn delete_takes_several_ids() {
 /// The record's pid may be another process by now: it is not touched.
 #[test]
 fn a_reused_pid_is_not_signalled() {
-    contract!(Root).run(|t| {
-        let b = t.running();
-        let pid = t.pid(&b.id);
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
-        assert!(wait_until(Duration::from_secs(5), || {
-            leftovers::reap();
-            leftovers::parent_and_state(pid).is_none()
-        }));
-        let Some(mut other) = spawn_with_pid(pid) else { return };
-        assert_eq!(t.status(&b.id), "stopped");
-        t.rt(&["kill", &b.id, "9"]);
-        t.rt(&["delete", "--force", &b.id]).ok();
-        assert!(other.try_wait().unwrap().is_none(), "an innocent process was killed");
-        other.kill().unwrap();
-        other.wait().unwrap();
-    });
+    contract!(Root).run(spare_the_next_owner);
+}
+
+pub fn spare_the_next_owner(t: &Test) {
+    let b = t.running();
+    let pid = t.pid(&b.id);
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
+    assert!(wait_until(Duration::from_secs(5), || {
+        leftovers::reap();
+        leftovers::parent_and_state(pid).is_none()
+    }));
+    let Some(mut other) = spawn_with_pid(pid) else { return };
+    assert_eq!(t.status(&b.id), "stopped");
+    t.rt(&["kill", &b.id, "9"]);
+    t.rt(&["delete", "--force", &b.id]).ok();
+    assert!(other.try_wait().unwrap().is_none(), "an innocent process was killed");
+    other.kill().unwrap();
+    other.wait().unwrap();
 }
 
 /// Tries to get a process of that number; the kernel gives the one after ns_last_pid unless someone is faster.

@@ -26,6 +26,7 @@ mod leaks;
 mod lifecycle;
 mod mounts;
 mod namespaces;
+mod old_kernel;
 mod pause;
 mod process;
 mod program;

@@ -242,7 +242,7 @@ fn root_outside_keeps_no_power_in_a_user_namespace() {
 /// Engines keep volumes in directories that only the host's root may search.
 #[test]
 fn a_bind_source_that_container_root_cannot_reach_works() {
-    contract!(Root, Userns).run(|t| {
+    contract!(Root, Userns, MountSetattr).run(|t| {
         let b = t.bundle();
         b.userns(100_000);
         let closed = t.fresh_dir("closed");

@@ -264,7 +264,7 @@ fn output_of_short_programs_is_complete() {
 
 #[test]
 fn an_annotation_asks_for_a_pidfd_too() {
-    contract!(Root)
+    contract!(Root, Pidfd)
         .differs("runc", "does not know the annotation")
         .wavers("crun", "sends in its own way")
         .run(|t| {

@@ -95,7 +95,7 @@ fn notify_as_default_or_on_write_is_an_error() {
 /// The agent gets the descriptor and the state, and its answers reach the container.
 #[test]
 fn the_listener_is_handed_over() {
-    contract!(Root, Seccomp).differs("crun", "nothing arrives before start").run(|t| {
+    contract!(Root, Seccomp, PidfdGetfd).differs("crun", "nothing arrives before start").run(|t| {
         for no_new_privs in [true, false] {
             let b = t.bundle();
             let path = t.fresh("listener");

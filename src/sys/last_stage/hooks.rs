@@ -6,6 +6,8 @@ use super::raw::{call, call6, nr};
 use super::stage::{EINTR, Stage, errno, exit};
 
 const CLOEXEC: usize = 0o2000000;
+/// Milliseconds between two looks at a hook that cannot be waited for by a descriptor.
+const TICK: i64 = 5;
 
 // SAFETY (for every block in this impl): as in stage.rs: the plan is laid out for its place, its pointers are
 // absolute and NUL-terminated, buffers are locals that outlive the call, the page is null or a live mapping.
@@ -43,24 +45,20 @@ impl Stage {
             self.become_hook(hook, pipe[1]);
         }
         let _ = self.close(pipe[1]);
-        let timed_out = self.wait_for_hook(child as i32, pipe[0], hook.timeout);
+        let mut status = None;
+        let timed_out = self.wait_for_hook(child as i32, pipe[0], hook.timeout, &mut status);
         if timed_out {
             // Not waited for: a filter may deny the signal. At the latest the hook dies with its pid namespace.
             // SAFETY: plain numbers; the child is not reaped yet.
             unsafe { call(nr::KILL, child as usize, 9, 0, 0) };
             self.fail(Op::HookTimeout, 0, 0);
         }
-        let mut status = 0i32;
-        loop {
-            // SAFETY: see the impl.
-            let waited = unsafe { call(nr::WAIT4, child as usize, &raw mut status as usize, 0, 0) };
-            match errno(waited) {
-                0 => break,
-                EINTR => {}
-                // How the hook ended cannot be known: that is no success.
-                other => self.fail(Op::HookStart, other, 0),
+        let status = loop {
+            match status {
+                Some(status) => break status,
+                None => status = self.reap(child as i32, 0),
             }
-        }
+        };
         let _ = self.close(pipe[0]);
         if status != 0 {
             self.fail(Op::HookStatus, 0, status);
@@ -83,8 +81,23 @@ impl Stage {
         exit(127)
     }
 
-    /// Collects the hook's output into the page until it ends; true = its time is up.
-    fn wait_for_hook(&self, child: i32, output: i32, timeout: u64) -> bool {
+    /// wait4(2): the hook's status, None when it has not ended (WNOHANG) or a signal came.
+    fn reap(&self, child: i32, options: usize) -> Option<i32> {
+        let mut status = 0i32;
+        // SAFETY: see the impl.
+        let waited = unsafe { call(nr::WAIT4, child as usize, &raw mut status as usize, options, 0) };
+        match errno(waited) {
+            0 if waited > 0 => Some(status),
+            0 | EINTR => None,
+            // How the hook ended cannot be known: that is no success.
+            other => self.fail(Op::HookStart, other, 0),
+        }
+    }
+
+    /// Collects the hook's output into the page until it ends; true = its time is up. `status` is set where looking for
+    /// the end was taking it.
+    fn wait_for_hook(&self, child: i32, output: i32, timeout: u64, status: &mut Option<i32>) -> bool {
+        const WNOHANG: usize = 1;
         let deadline = if timeout > 0 { self.now() + timeout } else { 0 };
         // SAFETY: plain numbers.
         let pidfd = unsafe { call(nr::PIDFD_OPEN, child as usize, 0, 0, 0) };
@@ -99,6 +112,17 @@ impl Stage {
                     _ => break true,
                 },
             };
+            // Without a pidfd (before 5.3, or a filter) its end is looked for again and again.
+            let left = if pidfd >= 0 {
+                left
+            } else {
+                *status = self.reap(child, WNOHANG);
+                match status {
+                    Some(_) => 0,
+                    None if left < 0 => TICK,
+                    None => left.min(TICK),
+                }
+            };
             // struct pollfd { fd, events: i16, revents: i16 }; POLLIN = 1.
             let mut polls = [[output, 1], [pidfd, 1]];
             let time = [left / 1000, (left % 1000) * 1_000_000];
@@ -110,11 +134,8 @@ impl Stage {
             }
             if polls[0][1] >> 16 != 0 && output >= 0 && !self.take_output(output, &mut taken) {
                 output = -1;
-                if pidfd < 0 {
-                    break false;
-                }
             }
-            if polls[1][1] >> 16 != 0 {
+            if polls[1][1] >> 16 != 0 || status.is_some() {
                 break false;
             }
         };

@@ -8,15 +8,24 @@ mod raw;
 mod stage;
 
 use crate::error::{Call, Error, Result};
+use crate::sys::kernel::is_there;
 use crate::sys::memfd::memfd_executable;
 use rustix::fs::SealFlags;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+/// What the operator should know of [`enter_forked`] (CVE-2019-5736).
+pub const FORKED: &str = "no memfd can be executed here (memfd_create, execveat): the container can reach the runtime's \
+                          own binary through /proc; mount it read-only";
+
 /// A sealed memfd with the program and its plan: nobody can change what init is going to execute, and
 /// what /proc/PID/exe leads to is worth nothing (CVE-2019-5736).
 ///
-/// None where there is no memfd that may be executed (vm.memfd_noexec=2, a filter around us): then [`enter_forked`].
+/// None where there is no memfd that may be executed (vm.memfd_noexec=2, a filter around us): then [`enter_forked`],
+/// and [`FORKED`] is to be said.
 pub fn seal(plan: &[u8]) -> Result<Option<OwnedFd>> {
+    if !is_there(libc::SYS_execveat) {
+        return Ok(None);
+    }
     let Some(fd) = memfd_executable(c"orlop")? else { return Ok(None) };
     let file = image::executable(plan);
     let mut rest = &file[..];

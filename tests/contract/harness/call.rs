@@ -122,8 +122,13 @@ impl<'t> Call<'t> {
         let line = format!("{} {}", rt.name, words.join(" "));
         let fds: Vec<(RawFd, RawFd)> = self.fds.iter().map(|(fd, to)| (fd.as_raw_fd(), *to)).collect();
         let umask = self.umask;
+        let filter = self.test.filter();
+        let prepare = move || {
+            place(&fds, umask)?;
+            if filter.is_empty() { Ok(()) } else { super::refuse::install(&filter) }
+        };
         // SAFETY: between fork and exec only system calls are made, no allocation.
-        unsafe { command.pre_exec(move || place(&fds, umask)) };
+        unsafe { command.pre_exec(prepare) };
         let begin = Instant::now();
         let child = command.spawn().expect("start the runtime");
         Running { child, files, begin, line }

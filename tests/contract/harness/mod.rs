@@ -13,6 +13,7 @@ pub mod exec;
 pub mod guest;
 pub mod leftovers;
 pub mod needs;
+pub mod refuse;
 pub mod runtime;
 pub mod socket;
 pub mod test;

@@ -27,6 +27,10 @@ pub enum Need {
     Idmap,
     /// Recursive mount attributes (kernel 5.12).
     MountSetattr,
+    /// A descriptor of a process that others can use (kernel 5.3).
+    Pidfd,
+    /// Descriptors taken from another process, as the seccomp listener is (kernel 5.6).
+    PidfdGetfd,
     Ipv6,
     /// CAP_SYS_RESOURCE, to raise hard limits.
     Resource,
@@ -70,8 +74,17 @@ impl Need {
             }
             Need::Criu => return tool("criu"),
             Need::Overlay => (reads_any("/proc/filesystems", "\toverlay\n"), "no overlay file system".into()),
-            Need::Idmap => (kernel() >= (5, 12), "idmapped mounts need kernel 5.12".into()),
-            Need::MountSetattr => (kernel() >= (5, 12), "mount_setattr needs kernel 5.12".into()),
+            Need::Idmap => return calls((5, 12), &DETACHED),
+            Need::MountSetattr => return calls((5, 12), &DETACHED),
+            Need::Pidfd => {
+                // Any of them gives one.
+                let all = ["clone3", "clone:0&0x1000", "pidfd_open"].iter().all(|call| is_refused(call));
+                (
+                    kernel() >= (5, 3) && !all,
+                    "pidfds need kernel 5.3, and one of the calls that give one".into(),
+                )
+            }
+            Need::PidfdGetfd => return calls((5, 6), &["pidfd_getfd"]),
             Need::Ipv6 => (Path::new("/proc/sys/net/ipv6").exists(), "no IPv6".into()),
             Need::Resource => (effective(24), "no CAP_SYS_RESOURCE".into()),
             Need::Schema => return super::config::schema_dir().map(|_| ()),
@@ -80,6 +93,25 @@ impl Need {
         };
         if met { Ok(()) } else { Err(reason) }
     }
+}
+
+/// What mounts with attributes from before they are attached are made with.
+const DETACHED: [&str; 3] = ["open_tree", "move_mount", "mount_setattr"];
+
+/// Calls that the kernel has since `since`, unless a filter around the runtime takes one of them (`CONTRACT_REFUSED`,
+/// as hack/old-kernel.sh sets it). What the runtime does then is in old_kernel.rs.
+fn calls(since: (u32, u32), names: &[&str]) -> Result<(), String> {
+    if kernel() < since {
+        return Err(format!("{} needs kernel {}.{}", names.join(", "), since.0, since.1));
+    }
+    match names.iter().find(|name| is_refused(name)) {
+        Some(name) => Err(format!("{name} is refused around the runtime")),
+        None => Ok(()),
+    }
+}
+
+fn is_refused(name: &str) -> bool {
+    std::env::var("CONTRACT_REFUSED").is_ok_and(|refused| refused.split(',').any(|call| call == name))
 }
 
 fn tool(name: &str) -> Result<(), String> {
@@ -99,6 +131,14 @@ pub fn kernel() -> (u32, u32) {
     let text = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let mut parts = text.split(['.', '-']).filter_map(|p| p.parse().ok());
     (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
+}
+
+/// How many seccomp filters every container has of its callers': those of this process, and the one of
+/// `CONTRACT_REFUSED`.
+pub fn outer_filters() -> u32 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let own = text.lines().find_map(|l| l.strip_prefix("Seccomp_filters:")?.trim().parse().ok()).unwrap_or(0);
+    own + u32::from(std::env::var_os("CONTRACT_REFUSED").is_some())
 }
 
 /// Whether effective capability `bit` is held.

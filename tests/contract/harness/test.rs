@@ -2,7 +2,7 @@
 
 use super::bundle::Bundle;
 use super::call::{Call, Output};
-use super::leftovers;
+use super::{leftovers, refuse};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use serde_json::{Value, json};
 use std::cell::{Cell, RefCell};
@@ -20,6 +20,8 @@ pub struct Test {
     count: Cell<u32>,
     ids: RefCell<Vec<String>>,
     mounts: RefCell<Vec<PathBuf>>,
+    /// Loaded before every runtime call.
+    filter: RefCell<Vec<libc::sock_filter>>,
 }
 
 impl Test {
@@ -28,7 +30,25 @@ impl Test {
         let root = dir.join("state");
         // A root that was asked for by name must exist for `list`.
         std::fs::create_dir_all(&root).expect("mkdir");
-        Self { dir, root, prefix, count: Cell::new(0), ids: RefCell::default(), mounts: RefCell::default() }
+        Self {
+            dir,
+            root,
+            prefix,
+            count: Cell::new(0),
+            ids: RefCell::default(),
+            mounts: RefCell::default(),
+            filter: RefCell::default(),
+        }
+    }
+
+    /// From now on every runtime call runs as where these system calls (refuse.rs) are answered with `errno`.
+    pub fn refuse(&self, calls: &str, errno: i32) {
+        let refusals = refuse::parse(calls).expect("a list of system calls");
+        *self.filter.borrow_mut() = refuse::program(&refusals, errno);
+    }
+
+    pub fn filter(&self) -> Vec<libc::sock_filter> {
+        self.filter.borrow().clone()
     }
 
     fn next(&self) -> u32 {
