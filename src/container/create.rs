@@ -17,7 +17,7 @@ use crate::plan::CreatePlan;
 use crate::plan::namespaces::{NsKind, Tree};
 use crate::process::notify;
 use crate::rootfs;
-use crate::security::labels::{ExecLabels, exec_labels};
+use crate::security::labels::{self, ExecLabel, attr_dir, exec_label};
 use crate::state::{Entry, Identity, Record, Root, VERSION, store};
 use crate::sys::clone::{Child, Clone, clone3};
 use crate::sys::ns;
@@ -56,15 +56,18 @@ pub struct Created {
 /// Creates the container. The entry comes back locked.
 pub fn create(root: &Root, request: &Request) -> Result<Created> {
     // A label that this host cannot give is refused before anything is made (T40).
-    let labels = match &request.plan.process {
-        Some(process) => exec_labels(process)?,
-        None => ExecLabels::default(),
+    let label = match &request.plan.process {
+        Some(process) => exec_label(process)?,
+        None => None,
     };
+    if let Some(label) = &request.plan.rootfs.mask_label {
+        labels::require_selinux("linux.mountLabel", label)?;
+    }
     let record = intent(request.plan)?;
     let entry = root.claim(&request.plan.id)?;
     let heard = Heard::new("init", request.plan.process.as_ref());
     let mut attempt = Attempt { record, init: None, heard };
-    match attempt.run(&entry, request, &labels) {
+    match attempt.run(&entry, request, label.as_ref()) {
         Ok((init, console)) => {
             let Attempt { record, heard, .. } = attempt;
             Ok(Created { entry, record, init, console, warnings: heard.warnings })
@@ -110,7 +113,7 @@ impl Attempt<'_> {
         &mut self,
         entry: &Entry,
         request: &Request,
-        labels: &ExecLabels,
+        label: Option<&ExecLabel>,
     ) -> Result<(Child, Option<OwnedFd>)> {
         let plan = request.plan;
         // P1: intent before the first effect.
@@ -143,7 +146,7 @@ impl Attempt<'_> {
             fifo: fifo.as_fd(),
             page: page.as_fd(),
             entry,
-            labels,
+            label,
         };
 
         // P3: the first child.
@@ -167,7 +170,10 @@ impl Attempt<'_> {
         // P5: init is known. It enters the record at P7: until then the container is being created, and
         // init dies by itself when we do.
         let identity = self.identify()?;
-        self.tell(&channel, Kind::Proceed)?;
+        let attr = label.map(|_| attr_dir(identity.pid)).transpose()?;
+        if !self.heard.hand(&channel, Kind::Proceed, attr.as_ref().map(AsFd::as_fd))? {
+            return Err(self.death(Some(Kind::Proceed)));
+        }
         self.await_kind(&channel, Kind::MountsReady)?;
 
         // P6: limits before the first hook; hooks before the switch of the root.

@@ -17,7 +17,7 @@ use crate::error::{Call, Doing, Error, Result};
 use crate::plan::exec::ExecPlan;
 use crate::plan::namespaces::NsKind;
 use crate::process::scheduling;
-use crate::security::labels::{ExecLabels, exec_labels};
+use crate::security::labels::{ExecLabel, attr_dir, exec_label};
 use crate::state::{Entry, Record};
 use crate::sys::clone::{Child, Clone, clone3};
 use crate::sys::last_stage::{layout, read_page};
@@ -68,12 +68,12 @@ pub struct Executed {
 /// Brings a process into the container.
 pub fn join<'a>(entry: &'a Entry, record: &'a Record, request: &Request<'a>) -> Result<Joined<'a>> {
     let plan = request.plan;
-    let labels = exec_labels(&plan.process)?;
+    let label = exec_label(&plan.process)?;
     // Shared: the container is not removed under us, and others may join it at the same time.
     entry.lock_shared()?;
     let init = joinable(entry, record, request.ignore_paused)?;
     let console_socket = request.console_socket.map(connect_console).transpose()?;
-    let begun = begin(record, plan, &labels, init.as_fd());
+    let begun = begin(record, plan, label.as_ref(), init.as_fd());
     let Begun { channel, page, cgroups, joiner } = match begun {
         Err(_) if has_stopped(init.as_fd(), record) => return Err(stopped()),
         begun => begun?,
@@ -83,7 +83,7 @@ pub fn join<'a>(entry: &'a Entry, record: &'a Record, request: &Request<'a>) -> 
     let (process, console) = (None, None);
     let mut joined =
         Joined { plan, entry, record, init, channel, page, cgroups, joiner, process, console, heard };
-    match joined.meet(console_socket) {
+    match joined.meet(console_socket, label.is_some()) {
         Ok(()) => Ok(joined),
         Err(e) => Err(joined.undo(e)),
     }
@@ -97,7 +97,7 @@ struct Begun {
     joiner: Child,
 }
 
-fn begin(record: &Record, plan: &ExecPlan, labels: &ExecLabels, init: BorrowedFd<'_>) -> Result<Begun> {
+fn begin(record: &Record, plan: &ExecPlan, label: Option<&ExecLabel>, init: BorrowedFd<'_>) -> Result<Begun> {
     let init_pid = record.init.as_ref().map_or(0, |init| init.pid);
     let fallback = plan.cgroup_of_init.then_some(init_pid);
     let mut cgroups = Joining::open(&plan.cgroups, record.cgroup.layout, fallback)?;
@@ -107,8 +107,7 @@ fn begin(record: &Record, plan: &ExecPlan, labels: &ExecLabels, init: BorrowedFd
         false => Some(open_root(init_pid)?),
     };
     let keys_labelled = plan.process.keyring.as_ref().is_some_and(|keyring| keyring.label.is_some());
-    let labelled = labels.apparmor.is_some() || labels.selinux.is_some() || keys_labelled;
-    let proc = labelled.then(Proc::host).transpose()?;
+    let proc = keys_labelled.then(Proc::host).transpose()?;
     if has_ended(init) {
         // The number, by which root was opened, may be somebody else's by now.
         return Err(stopped());
@@ -132,7 +131,7 @@ fn begin(record: &Record, plan: &ExecPlan, labels: &ExecLabels, init: BorrowedFd
             join: &join,
             root: root.as_ref().map(AsFd::as_fd),
             proc: proc.as_ref(),
-            labels,
+            label,
             page: page.as_fd(),
         };
         let request = Clone { flags: 0, into_cgroup: cgroups.clone_into() };
@@ -202,9 +201,9 @@ fn connect_console(path: &Path) -> Result<OwnedFd> {
 }
 
 impl Joined<'_> {
-    /// The terminal if there is one, the process from the joiner, Ready from the process: the last two in any
-    /// order.
-    fn meet(&mut self, socket: Option<OwnedFd>) -> Result<()> {
+    /// The terminal if there is one, the process from the joiner, which gets its attr directory when it is `labelled`,
+    /// Ready from the process: the last two in any order.
+    fn meet(&mut self, socket: Option<OwnedFd>, labelled: bool) -> Result<()> {
         let mut ready = false;
         while !(ready && self.process.is_some()) {
             let Some((message, fds)) = self.hear()? else { return Err(self.death("before it was ready")) };
@@ -216,6 +215,12 @@ impl Joined<'_> {
                     self.process = Some(Child { pid: message.number, pidfd, in_cgroup: true });
                     if let Some(joiner) = self.joiner.take() {
                         wait(joiner.pidfd.as_fd())?;
+                    }
+                    if labelled {
+                        let attr = attr_dir(message.number)?;
+                        if !self.heard.hand(&self.channel, Kind::Proceed, Some(attr.as_fd()))? {
+                            return Err(self.death("before it was ready"));
+                        }
                     }
                 }
                 Kind::Ready => ready = true,

@@ -5,7 +5,7 @@ use super::last;
 use super::message::{Channel, Kind, Message};
 use crate::error::{Doing, Error, Result};
 use crate::plan::process::ProcessPlan;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// A child's words so far.
 #[derive(Debug)]
@@ -25,7 +25,12 @@ impl<'p> Heard<'p> {
     /// Says `kind` to the child; false when there is nobody any more. It may have died since its last word (cgroup
     /// v2 kills at once who is above a new memory limit): what it said before tells more than the broken pipe.
     pub fn tell(&mut self, channel: &Channel, kind: Kind) -> Result<bool> {
-        match channel.tell(kind) {
+        self.hand(channel, kind, None)
+    }
+
+    /// The same with a descriptor.
+    pub fn hand(&mut self, channel: &Channel, kind: Kind, fd: Option<BorrowedFd<'_>>) -> Result<bool> {
+        match channel.send(&Message::new(kind), fd.as_slice()) {
             Err(e) if [libc::EPIPE, libc::ECONNRESET].contains(&e.errno()) => {
                 while let Some((message, _)) = self.next(channel)? {
                     self.other(message)?;

@@ -17,7 +17,7 @@ use crate::plan::namespaces::NsKind;
 use crate::process::{home, scheduling, stdio};
 use crate::rootfs::{self, HostFds, Jail};
 use crate::security::keyring;
-use crate::security::labels::{ExecLabels, set_key_label};
+use crate::security::labels::{ExecLabel, set_key_label};
 use crate::state::Entry;
 use crate::sys::last_stage::{self, layout};
 use crate::sys::memfd::memfd_create;
@@ -43,7 +43,7 @@ pub struct Inherited<'a> {
     pub fifo: BorrowedFd<'a>,
     pub page: BorrowedFd<'a>,
     pub entry: &'a Entry,
-    pub labels: &'a ExecLabels,
+    pub label: Option<&'a ExecLabel>,
 }
 
 /// Who cloned init: the intermediate has already joined and entered the cgroup.
@@ -80,7 +80,7 @@ fn steps(inherited: &Inherited, born: Born, host: HostFds) -> Result<Infallible,
     setsid().map_err(at(Step::N1))?;
     // Best effort: a filter around the runtime may refuse it, and what was inherited is legal.
     let _ = scheduling::reset_affinity();
-    channel.await_or_die(Kind::Proceed);
+    let attr = channel.await_or_die(Kind::Proceed).pop();
 
     // N2: what takes effect in place.
     join_keyring(inherited).map_err(at(Step::N2))?;
@@ -114,13 +114,12 @@ fn steps(inherited: &Inherited, born: Born, host: HostFds) -> Result<Infallible,
 
     // N6: the process itself, as far as it needs no identity; then the last stage is made ready.
     let env = settle_process(plan, &jail).map_err(at(Step::N6))?;
-    let (label, label_fd) = exec_label(inherited.labels, || jail.proc()).map_err(at(Step::N6))?;
     let hook_stdin = hook_stdin(plan).map_err(at(Step::N6))?;
     let fds = StageFds {
         channel: channel.0.as_raw_fd(),
         start: inherited.fifo.as_raw_fd(),
         page: inherited.page.as_raw_fd(),
-        label: label_fd.as_ref().map_or(-1, |fd| fd.as_raw_fd()),
+        attr: attr.as_ref().map_or(-1, |fd| fd.as_raw_fd()),
         hook_stdin: hook_stdin.as_ref().map_or(-1, |fd| fd.as_raw_fd()),
     };
     let stage = Stage {
@@ -128,7 +127,7 @@ fn steps(inherited: &Inherited, born: Born, host: HostFds) -> Result<Infallible,
         env: &env,
         seccomp: plan.seccomp.as_ref(),
         hooks: &plan.hooks.start_container,
-        label,
+        label: inherited.label,
         fds,
     };
     let image = last_stage::seal(&last::lay_out(&stage, layout::PLAN_ADDRESS)).map_err(at(Step::N6))?;
@@ -140,7 +139,7 @@ fn steps(inherited: &Inherited, born: Born, host: HostFds) -> Result<Infallible,
     for fd in (0..first_closed).map(|number| number as i32) {
         keep_on_exec(fd).map_err(at(Step::N7))?;
     }
-    let own = [fds.channel, fds.start, fds.page, fds.label, fds.hook_stdin];
+    let own = [fds.channel, fds.start, fds.page, fds.attr, fds.hook_stdin];
     let Some(image) = image else {
         // What execve would have closed, the lock of the state directory among it.
         close_all_but(first_closed, &own);
@@ -241,25 +240,6 @@ pub(super) fn home(root: &RootFd, uid: u32) -> String {
         home::read(passwd.as_fd(), uid)
     };
     read().unwrap_or_else(|_: Error| "/".into())
-}
-
-/// The label and the attribute file that takes it, opened through a procfs that the container cannot touch.
-pub(super) fn exec_label<'a, 'p>(
-    labels: &'a ExecLabels,
-    proc: impl FnOnce() -> Result<&'p Proc>,
-) -> Result<(Option<&'a [u8]>, Option<OwnedFd>)> {
-    let (label, file) = match (&labels.apparmor, &labels.selinux) {
-        (Some(label), _) => (label, "self/attr/apparmor/exec"),
-        (None, Some(label)) => (label, "self/attr/exec"),
-        (None, None) => return Ok((None, None)),
-    };
-    let proc = proc()?;
-    let fd = match proc.open_file(file, OFlags::WRONLY) {
-        // Before Linux 5.8 AppArmor has no directory of its own.
-        Err(e) if e.errno() == libc::ENOENT => proc.open_file("self/attr/exec", OFlags::WRONLY)?,
-        other => other?,
-    };
-    Ok((Some(label), Some(fd)))
 }
 
 /// The state for startContainer hooks, ready on a descriptor: a filter may deny making one later.

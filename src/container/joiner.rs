@@ -6,7 +6,7 @@
 //! process as its own sibling (CLONE_PARENT), so that it is the runtime's child. That one does what only it can
 //! do for itself and becomes the last stage.
 
-use super::init::{exec_label, home};
+use super::init::home;
 use super::last::{self, Stage, StageFds};
 use super::message::{Channel, Failed, Kind, Message, Step};
 use crate::cgroup::Joining;
@@ -16,7 +16,7 @@ use crate::plan::exec::ExecPlan;
 use crate::plan::namespaces::NsKind;
 use crate::process::{scheduling, stdio};
 use crate::rootfs::null;
-use crate::security::labels::{ExecLabels, set_key_label};
+use crate::security::labels::{ExecLabel, set_key_label};
 use crate::security::{capabilities, keyring};
 use crate::sys::clone::{Clone, clone3};
 use crate::sys::last_stage::{self, layout};
@@ -46,9 +46,9 @@ pub struct Inherited<'a> {
     pub join: &'a [NsKind],
     /// The root of init, when no mount namespace leads there.
     pub root: Option<BorrowedFd<'a>>,
-    /// The host's procfs, when a label is to be written.
+    /// The host's procfs, when the keyring gets a label.
     pub proc: Option<&'a Proc>,
-    pub labels: &'a ExecLabels,
+    pub label: Option<&'a ExecLabel>,
     pub page: BorrowedFd<'a>,
 }
 
@@ -103,12 +103,7 @@ fn steps(inherited: &Inherited, born: bool) -> Result<(), Failed> {
 
     // I4: the process, with nothing left of ours that is worth a capture.
     let fd = |fd: Option<BorrowedFd<'_>>| fd.map_or(-1, |fd| fd.as_raw_fd());
-    let kept = [
-        channel.0.as_raw_fd(),
-        inherited.page.as_raw_fd(),
-        fd(inherited.proc.map(AsFd::as_fd)),
-        fd(terminal.as_ref().map(AsFd::as_fd)),
-    ];
+    let kept = [channel.0.as_raw_fd(), inherited.page.as_raw_fd(), fd(terminal.as_ref().map(AsFd::as_fd))];
     close_all_but(plan.process.fds.first_closed(), &kept);
     if let Some(keep) = plan.keep_capabilities {
         capabilities::trim(keep).doing("drop capabilities").map_err(at(Step::I4))?;
@@ -245,22 +240,22 @@ fn process_steps(
         pty::take(slave).at("process.terminal").map_err(at(Step::N1))?;
     }
     scheduling::apply(&plan.process).map_err(at(Step::N6))?;
-    let no_proc = || Error::new("no procfs for the label");
-    let label = exec_label(inherited.labels, || inherited.proc.ok_or_else(no_proc));
-    let (label, label_fd) = label.map_err(at(Step::N6))?;
-    if let Some(proc) = inherited.proc {
-        // A way to the host; nothing is looked up in it any more.
-        close_inherited(proc.as_fd());
-    }
+    let attr = inherited.label.and_then(|_| channel.await_or_die(Kind::Proceed).pop());
     let fds = StageFds {
         channel: channel.0.as_raw_fd(),
         start: -1,
         page: inherited.page.as_raw_fd(),
-        label: label_fd.as_ref().map_or(-1, |fd| fd.as_raw_fd()),
+        attr: attr.as_ref().map_or(-1, |fd| fd.as_raw_fd()),
         hook_stdin: -1,
     };
-    let stage =
-        Stage { process: Some(&plan.process), env, seccomp: plan.seccomp.as_ref(), hooks: &[], label, fds };
+    let stage = Stage {
+        process: Some(&plan.process),
+        env,
+        seccomp: plan.seccomp.as_ref(),
+        hooks: &[],
+        label: inherited.label,
+        fds,
+    };
     let image = last_stage::seal(&last::lay_out(&stage, layout::PLAN_ADDRESS)).map_err(at(Step::N6))?;
     channel.tell(Kind::Ready).map_err(at(Step::N6))?;
     channel.await_or_die(Kind::Release);
@@ -270,7 +265,7 @@ fn process_steps(
         last_stage::enter_forked(|base| last::lay_out(&stage, base));
     };
     let passed = (0..plan.process.fds.first_closed()).map(|number| number as i32);
-    for fd in passed.chain([fds.channel, fds.page, fds.label]) {
+    for fd in passed.chain([fds.channel, fds.page, fds.attr]) {
         keep_on_exec(fd).map_err(at(Step::N7))?;
     }
     Err(Failed { step: Step::N7, error: Box::new(last_stage::enter(image.as_fd())) })

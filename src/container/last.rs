@@ -7,6 +7,7 @@ use crate::error::{Error, errno_text};
 use crate::plan::hooks::HookPlan;
 use crate::plan::process::ProcessPlan;
 use crate::plan::seccomp::SeccompPlan;
+use crate::security::labels::ExecLabel;
 use crate::sys::last_stage::image::Builder;
 use crate::sys::last_stage::layout::{self, Hook, Op, Page, Plan};
 use crate::sys::process::Ended;
@@ -18,7 +19,8 @@ pub struct StageFds {
     pub channel: RawFd,
     pub start: RawFd,
     pub page: RawFd,
-    pub label: RawFd,
+    /// This process's own attr directory.
+    pub attr: RawFd,
     pub hook_stdin: RawFd,
 }
 
@@ -30,8 +32,7 @@ pub struct Stage<'a> {
     pub env: &'a [String],
     pub seccomp: Option<&'a SeccompPlan>,
     pub hooks: &'a [HookPlan],
-    /// What to write before execve so that the LSM label holds for the workload.
-    pub label: Option<&'a [u8]>,
+    pub label: Option<&'a ExecLabel>,
     pub fds: StageFds,
 }
 
@@ -42,7 +43,7 @@ pub fn lay_out(stage: &Stage, base: u64) -> Vec<u8> {
         channel: stage.fds.channel,
         start: stage.fds.start,
         page: stage.fds.page,
-        label_fd: stage.fds.label,
+        label_dir: stage.fds.attr,
         hook_stdin: stage.fds.hook_stdin,
         first_closed: 3,
         ..Plan::default()
@@ -55,8 +56,9 @@ pub fn lay_out(stage: &Stage, base: u64) -> Vec<u8> {
         lay_out_seccomp(&mut builder, &mut plan, seccomp);
     }
     if let Some(label) = stage.label {
-        plan.label = builder.bytes(label);
-        plan.label_len = label.len() as u64;
+        plan.label = builder.bytes(&label.text);
+        plan.label_len = label.text.len() as u64;
+        plan.label_files = builder.strings(label.files);
     }
     let hooks: Vec<Hook> = stage
         .hooks
@@ -164,7 +166,7 @@ pub fn failure(op: u32, errno: i32, detail: i32, process: Option<&ProcessPlan>) 
         Some(Op::NotFoundInPath) => Error::new(format!("exec: {name:?}: executable file not found in $PATH")),
         Some(Op::Execve) => execve_failure(name, errno),
         Some(Op::NoProcess) => Error::new("process: is missing from config.json, nothing to start"),
-        Some(Op::Label) => sys("write", "set the label for the workload", "process.apparmorProfile"),
+        Some(Op::Label) => label_failure(errno, detail, process),
         Some(Op::Seccomp) => seccomp_failure(errno),
         Some(Op::Uid) if errno == libc::EINVAL => {
             Error::new("cannot setuid to unmapped uid").at("process.user.uid")
@@ -188,6 +190,39 @@ pub fn failure(op: u32, errno: i32, detail: i32, process: Option<&ProcessPlan>) 
         Some(Op::CwdOutside) => Error::new("lies outside the container").at("process.cwd"),
         Some(op) => Error::sys("last stage", errno).at(format!("{op:?} {detail}")),
         None => Error::new(format!("init failed in operation {op} (errno {errno})")),
+    }
+}
+
+/// The kernel's answers to a write into attr/exec: of AppArmor (aa_change_profile) and of SELinux, one of which is on.
+fn label_failure(errno: i32, detail: i32, process: Option<&ProcessPlan>) -> Error {
+    let profile = process.and_then(|process| process.apparmor_profile.as_deref());
+    let label = process.and_then(|process| process.selinux_label.as_deref());
+    let call = if detail == layout::LABEL_NOT_OPENED { "openat" } else { "write" };
+    let error = Error::sys(call, errno);
+    match (profile, label, errno) {
+        _ if detail == layout::LABEL_NOT_OPENED => error.doing("open attr/exec for the label of the process"),
+        (_, Some(label), _) => {
+            let error = error.at("process.selinuxLabel").doing(format!("set the SELinux label {label}"));
+            match errno {
+                libc::EINVAL => error.hint("the loaded policy has no such user, role, type or level"),
+                libc::EACCES => error.hint("the policy does not let this process choose a label (setexec)"),
+                _ => error,
+            }
+        }
+        (profile, None, _) => {
+            let profile = profile.unwrap_or_default();
+            let error =
+                error.at("process.apparmorProfile").doing(format!("set the AppArmor profile {profile}"));
+            match errno {
+                libc::ENOENT => {
+                    error.hint("the kernel has no profile of that name: load it by apparmor_parser")
+                }
+                libc::EACCES => {
+                    error.hint("the profile that this process runs under does not allow the change")
+                }
+                _ => error,
+            }
+        }
     }
 }
 
@@ -255,5 +290,29 @@ mod tests {
         assert!(text(Op::NotFoundInPath, 0).contains("executable file not found in $PATH"));
         assert!(text(Op::Uid, libc::EINVAL).contains("cannot setuid to unmapped uid"));
         assert!(text(Op::Cwd, libc::EACCES).contains("process.cwd, chdir"));
+    }
+
+    #[test]
+    fn a_refused_label_names_its_field() {
+        let process = |key: &str, value: &str| {
+            let mut all = serde_json::json!({"ociVersion": "1.3.0",
+                "process": {"user": {"uid": 0, "gid": 0}, "args": ["sh"], "cwd": "/"}});
+            all["process"][key] = value.into();
+            let spec = serde_json::from_value(all).unwrap();
+            let options = crate::plan::process::Options::default();
+            crate::plan::process::plan(&spec, &[], &options, &mut Vec::new()).unwrap().unwrap()
+        };
+        let text =
+            |process, errno, detail| failure(Op::Label as u32, errno, detail, Some(process)).to_string();
+        let profile = process("apparmorProfile", "lost");
+        let said = text(&profile, libc::ENOENT, 0);
+        let wanted = "set the AppArmor profile lost: no such file or directory (process.apparmorProfile, write); \
+                      hint: the kernel has no profile of that name";
+        assert!(said.starts_with(wanted), "{said}");
+        let said = text(&profile, libc::ENOENT, layout::LABEL_NOT_OPENED);
+        assert!(said.starts_with("open attr/exec for the label of the process: no such file"), "{said}");
+        let said = text(&process("selinuxLabel", "a:b:c:s0"), libc::EINVAL, 0);
+        let wanted = "set the SELinux label a:b:c:s0: invalid argument (process.selinuxLabel, write); hint: the loaded";
+        assert!(said.starts_with(wanted), "{said}");
     }
 }

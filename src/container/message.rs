@@ -5,7 +5,7 @@
 //! | MapIds         | intermediate → runtime  | I1: in its new user namespace, wants id maps               |
 //! | IdsMapped      | runtime → intermediate  | P4: maps are written                                       |
 //! | InitPid + fd   | intermediate → runtime  | I4: pid of init and its pidfd                              |
-//! | Proceed        | runtime → init          | P5: init is known; identity maps of mounts are set         |
+//! | Proceed (+ fd) | runtime → init          | P5: init is known; for a label its own attr directory      |
 //! | MountsReady    | init → runtime          | N3: mounts and devices are made, before the switch of root |
 //! | HooksDone      | runtime → init          | P6: limits set, prestart and createRuntime hooks ran       |
 //! | Console + fd   | init → runtime          | N5: the master of the pty                                  |
@@ -192,9 +192,9 @@ impl Channel {
 
     /// For children: waits for exactly `kind`; end-of-file means that the runtime is dead, and then so
     /// is the child (D: child safety net).
-    pub fn await_or_die(&self, kind: Kind) {
+    pub fn await_or_die(&self, kind: Kind) -> Vec<OwnedFd> {
         match self.receive() {
-            Ok(Some((message, _))) if message.kind == kind => {}
+            Ok(Some((message, fds))) if message.kind == kind => fds,
             _ => crate::sys::process::exit_now(1),
         }
     }

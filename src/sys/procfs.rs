@@ -75,7 +75,11 @@ impl Proc {
 
     /// Opens `path` below the root, on this very mount.
     pub fn open_file(&self, path: &str, flags: OFlags) -> Result<OwnedFd> {
-        let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY;
+        let mut flags = flags | OFlags::CLOEXEC;
+        if !flags.contains(OFlags::PATH) {
+            // openat2 refuses the two together.
+            flags |= OFlags::NOCTTY;
+        }
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS;
         match rustix::fs::openat2(&self.root, path, flags, Mode::empty(), resolve) {
             Err(Errno::NOSYS | Errno::PERM) => {}

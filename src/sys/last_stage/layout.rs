@@ -28,6 +28,9 @@ pub const NO_PROCESS: u64 = 128;
 /// args[0] holds a slash: no search, and the error says so.
 pub const PATH_GIVEN: u64 = 256;
 
+/// Detail of a failed [`Op::Label`]: the attribute file could not be opened, nothing was written.
+pub const LABEL_NOT_OPENED: i32 = 1;
+
 /// All pointers are absolute addresses inside the plan itself; descriptor -1 means none.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
@@ -54,11 +57,14 @@ pub struct Plan {
     pub hook_count: u64,
     pub label: u64,
     pub label_len: u64,
+    /// NUL-terminated array of names below `label_dir`: the first that exists takes the label.
+    pub label_files: u64,
     pub channel: i32,
     /// -1: nothing to wait for (`exec`).
     pub start: i32,
     pub page: i32,
-    pub label_fd: i32,
+    /// This process's own attr directory.
+    pub label_dir: i32,
     pub hook_stdin: i32,
     /// First descriptor that the workload must not see.
     pub first_closed: u32,

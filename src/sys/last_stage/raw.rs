@@ -22,6 +22,7 @@ pub mod nr {
     pub const PRCTL: usize = 157;
     pub const CLOCK_GETTIME: usize = 228;
     pub const EXIT_GROUP: usize = 231;
+    pub const OPENAT: usize = 257;
     pub const NEWFSTATAT: usize = 262;
     pub const FACCESSAT: usize = 269;
     pub const PPOLL: usize = 271;
@@ -61,7 +62,7 @@ pub mod nr {
     pub const FACCESSAT: usize = 48;
     pub const PPOLL: usize = 73;
     pub const DUP3: usize = 24;
-    pub const FCNTL: usize = 25;
+    pub const OPENAT: usize = 56;
     pub const PIPE2: usize = 59;
     pub const SECCOMP: usize = 277;
     pub const PIDFD_OPEN: usize = 434;

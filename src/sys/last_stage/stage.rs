@@ -20,6 +20,12 @@ const PR_CAP_AMBIENT_CLEAR_ALL: usize = 4;
 const AT_FDCWD: usize = -100isize as usize;
 const AT_EACCESS: usize = 0x200;
 const X_OK: usize = 1;
+const O_WRONLY: usize = 1;
+const O_CLOEXEC: usize = 0o2_000_000;
+#[cfg(target_arch = "x86_64")]
+const O_NOFOLLOW: usize = 0o400_000;
+#[cfg(target_arch = "aarch64")]
+const O_NOFOLLOW: usize = 0o100_000;
 const S_IFMT: u32 = 0o170000;
 const S_IFDIR: u32 = 0o040000;
 const ENOENT: i32 = 2;
@@ -167,17 +173,31 @@ impl Stage {
     }
 
     /// AppArmor or SELinux label for the next execve. Here, not before: executing this program would
-    /// have used it up.
+    /// have used it up, and since 5.13 the kernel takes it only from the image that has opened the file.
     fn label(&self) {
         let plan = self.plan();
-        if plan.label_fd >= 0 && plan.label_len > 0 {
-            // SAFETY: see the impl.
-            let result = unsafe {
-                call(nr::WRITE, plan.label_fd as usize, plan.label as usize, plan.label_len as usize, 0)
-            };
-            self.check(Op::Label, result);
+        if plan.label_len == 0 {
+            return;
         }
-        let _ = self.close(plan.label_fd);
+        let dir = plan.label_dir as usize;
+        let mut name = plan.label_files as *const u64;
+        let mut file = -(ENOENT as isize);
+        // SAFETY: see the impl.
+        unsafe {
+            while *name != 0 && errno(file) == ENOENT {
+                file = call(nr::OPENAT, dir, *name as usize, O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0);
+                name = name.add(1);
+            }
+            if errno(file) != 0 {
+                self.fail(Op::Label, errno(file), layout::LABEL_NOT_OPENED);
+            }
+            self.check(
+                Op::Label,
+                call(nr::WRITE, file as usize, plan.label as usize, plan.label_len as usize, 0),
+            );
+        }
+        let _ = self.close(file as i32);
+        let _ = self.close(plan.label_dir);
     }
 
     fn identity(&mut self) {
@@ -362,7 +382,7 @@ impl Stage {
         }
         // Before 5.11, or a filter around the runtime.
         let mut index = 0;
-        let own = [plan.channel, plan.start, plan.page, plan.label_fd, plan.hook_stdin];
+        let own = [plan.channel, plan.start, plan.page, plan.label_dir, plan.hook_stdin];
         while index < own.len() {
             if own[index] >= 0 {
                 // SAFETY: plain numbers; F_SETFD with FD_CLOEXEC on a descriptor of ours.
