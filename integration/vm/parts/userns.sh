@@ -165,6 +165,16 @@ if since 7 0; then
 else
     kernel_says "overlay" overlay "$data" overlay
 fi
+layers=
+for layer in $(seq 10 29); do
+    mkdir -p "$work/layers/$layer" && echo "$layer" >"$work/layers/$layer/$layer"
+    layers+=:$work/layers/$layer
+done
+cd /root || exit 1
+runs long 'options: ["bind"]' 'ls /f | wc -l' \
+    ".mounts += [{destination: \"/f\", type: \"overlay\", source: \"overlay\", options: [\"lowerdir=${layers#:}\"]}]"
+same "a new overlay of twenty layers, started in a folder that the mapped root may not enter" 20 "$output"
+cd / || exit 1
 data=/sys/kernel
 runs sysfs 'options: ["bind", "idmap"]' true
 kernel_says "sysfs" sysfs "$data" sysfs
