@@ -14,7 +14,7 @@ trap finish EXIT
 # says ID FILTER: $output and $status of `run` with the bundle changed by the filter.
 says() {
     ids+=("$1")
-    bundle "$1" "$2" || return
+    bundle "$1" ".process.args = [\"true\"] | $2" || return
     status=0
     output=$(rt run --bundle "$work/$1" "$1" 2>&1 </dev/null | tr -d '\0'; exit "${PIPESTATUS[0]}") || status=$?
 }
