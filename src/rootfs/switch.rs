@@ -141,7 +141,7 @@ fn revealing(table: &str, root: &Path) -> Vec<String> {
 }
 
 /// `\040` and its kin.
-fn unescaped(text: &str) -> String {
+pub(super) fn unescaped(text: &str) -> String {
     let mut plain = Vec::new();
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {

@@ -49,15 +49,21 @@ pub fn exec_label(plan: &ProcessPlan) -> Result<Option<ExecLabel>> {
     Ok(Some(ExecLabel { text: label.clone().into_bytes(), files: &["exec"] }))
 }
 
-/// Refuses the label in `field` where SELinux would not look at it.
+/// Refuses the label in `field` where SELinux would not look at it, or does not know it.
 pub fn require_selinux(field: &str, label: &str) -> Result<()> {
-    if selinux_enabled() {
-        return Ok(());
+    if !selinux_enabled() {
+        let why = format!("label {label} cannot be applied: SELinux is not enabled on this host");
+        return Err(Error::field(field, why));
     }
-    Err(Error::field(
-        field,
-        format_args!("label {label} cannot be applied: SELinux is not enabled on this host"),
-    ))
+    // Whoever may not ask hears of it from the kernel when the label is set.
+    let flags = OFlags::RDWR | OFlags::CLOEXEC;
+    let Ok(file) = rustix::fs::open("/sys/fs/selinux/context", flags, Mode::empty()) else { return Ok(()) };
+    match rustix::io::retry_on_intr(|| rustix::io::write(&file, label.as_bytes())) {
+        Err(rustix::io::Errno::INVAL) => {
+            Err(Error::field(field, format_args!("label {label} is not valid in the loaded SELinux policy")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The attr directory of a child, for the child: it has to open the file itself (since 5.13), where the container's
@@ -66,7 +72,7 @@ pub fn require_selinux(field: &str, label: &str) -> Result<()> {
 pub fn attr_dir(pid: i32) -> Result<OwnedFd> {
     let dir = Proc::host()?.open_file(&format!("{pid}/attr"), OFlags::PATH | OFlags::DIRECTORY)?;
     match mount::open_tree_clone(dir.as_fd(), c"", false) {
-        Err(e) if mount::is_missing(e.errno()) => Ok(dir),
+        Err(e) if mount::is_missing(&e) => Ok(dir),
         clone => clone.doing("open the attr directory of a process"),
     }
 }

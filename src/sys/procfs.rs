@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
 
 use crate::error::{Call, Doing, Error, Result};
 use crate::sys::kernel::is_missing;
@@ -128,10 +129,15 @@ impl Proc {
     }
 
     /// Calls `act` with the current directory on this procfs, where `self/fd/N` names descriptor N: the one way
-    /// to hand a descriptor to a call that takes only paths. The directory is set back afterwards.
+    /// to hand a descriptor to a call that takes only paths. The directory is set back afterwards; to the root, if
+    /// this process may not search it (/root in a user namespace).
     pub fn inside<T>(&self, act: impl FnOnce() -> Result<T>) -> Result<T> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let before = rustix::fs::openat(CWD, c".", flags, Mode::empty()).call("openat")?;
+        let before = match rustix::fs::openat(CWD, c".", flags, Mode::empty()) {
+            Err(Errno::ACCESS) => rustix::fs::openat(CWD, c"/", flags, Mode::empty()),
+            answer => answer,
+        };
+        let before = before.call("openat")?;
         rustix::process::fchdir(&self.root).call("fchdir")?;
         let answer = act();
         rustix::process::fchdir(&before).call("fchdir")?;

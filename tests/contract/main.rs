@@ -24,6 +24,7 @@ mod hooks;
 mod kill_delete;
 mod leaks;
 mod lifecycle;
+mod lsm;
 mod mounts;
 mod namespaces;
 mod old_kernel;

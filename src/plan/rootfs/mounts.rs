@@ -303,8 +303,7 @@ fn fs_op(
                     data.push(',');
                 }
                 data.push_str(&format!("context=\"{label}\""));
-                // The old option parser splits at the comma between two categories.
-                op.only_mount |= label.contains(',') && fs_type != "tmpfs";
+                // The comma between two categories is safe there: the kernel asks SELinux before the file system.
                 op.options.push(("context".into(), Some(label.clone())));
             }
         }

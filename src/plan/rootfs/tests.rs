@@ -164,7 +164,8 @@ fn labels_go_where_the_file_system_takes_them() {
     let view = View { mount_label: Some("a:b:c:s0:c1,c2".into()), ..view() };
     let fs = |kind: &str| fs_of(json!({"destination": "/x", "type": kind}), &view);
     assert_eq!(fs("tmpfs").data, "context=\"a:b:c:s0:c1,c2\"");
-    assert!(!fs("tmpfs").only_mount && fs("devpts").only_mount);
+    assert!(!fs("tmpfs").only_mount && !fs("devpts").only_mount);
+    assert_eq!(fs("devpts").options, [("context".into(), Some("a:b:c:s0:c1,c2".into()))]);
     assert_eq!(fs("sysfs").data, "");
     assert_eq!(fs("mqueue").label.as_deref(), Some("a:b:c:s0:c1,c2"));
 }
