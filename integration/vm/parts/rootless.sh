@@ -100,7 +100,7 @@ if output=$(rt pause "$id" 2>&1); then not_ok "no rights: pause is refused" "$ou
 ! ours || { has "no rights: pause, what is said" 'no freezer cgroup' "$output"; one_line "no rights: pause" "$output"; }
 if ours; then
     output=$(rt ps "$id" 2>&1)
-    has "no rights: ps" 'sleep 600|no cgroup' "$output"
+    has "no rights: ps" 'sleep 600' "$output"
 fi
 leave "no rights"
 run limit '.linux.resources={pids:{limit:9}}'
@@ -130,12 +130,11 @@ bundle beyond '.linux.uidMappings=[{containerID:0,hostID:1000,size:1},{container
 output=$(rt run --bundle "$work/beyond" "rl-$$-beyond" 2>&1 </dev/null)
 same "a range that is not granted: refused" no "$([ $? = 0 ] && echo yes || echo no)"
 if ours; then
-    has "a range that is not granted: what is said" 'linux.uidMappings.*300000.*/etc/subuid' "$output"
+    has "a range that is not granted: what is said" '300000.*linux.uidMappings.*/etc/subuid' "$output"
     one_line "a range that is not granted" "$output"
     mkdir "$work/empty"
-    output=$(PATH=$work/empty rt run --bundle "$work/range" "rl-$$-missing" 2>&1 </dev/null)
     output=$(PATH=$work/empty "$RUNTIME" --root "$work/state" run --bundle "$work/range" "rl-$$-missing" 2>&1 </dev/null)
-    has "newgidmap is missing: what is said" 'linux.gidMappings.*newgidmap.*uidmap' "$output"
+    has "newgidmap is missing: what is said" 'newgidmap.*linux.gidMappings.*uidmap' "$output"
     one_line "newgidmap is missing" "$output"
 fi
 same "no container is left" "" "$(rt list -q)"
