@@ -63,9 +63,9 @@ has "spec --rootless: sysfs is there" '^/sys/kernel$' "$output"
 run binds ".process.args=$(says 'grep -c " /dev/null " /proc/self/mountinfo; echo x >/sys/fs/cgroup/cgroup.procs; find /sys/fs/cgroup -writable -type f 2>/dev/null | head -n 3; mount -t tmpfs t /mnt')"
 has "devices are bind mounts" '^1$' "$output"
 lacks "no file of the host's cgroups can be written" '^/sys/fs/cgroup/' "$output"
-run groups '.process.user.additionalGids=[5]'
+run groups '.process.user.additionalGids=[5] | .process.args=["true"]'
 same "additional groups without a range of ids: refused" no "$([ "$status" = 0 ] && echo yes || echo no)"
-run cannot '.process.user.uid=5'
+run cannot '.process.user.uid=5 | .process.args=["true"]'
 same "a user without a mapping: refused" no "$([ "$status" = 0 ] && echo yes || echo no)"
 has "a user without a mapping: what is said" 'unmapped|map' "$output"
 ! ours || run default ".process.args=$(says 'echo default')"
@@ -81,7 +81,7 @@ echo "# without cgroups"
 life() {
     local name=$1
     shift
-    up rt "${name// /-}" '.process.args=["sh","-c","trap : TERM; sleep 600 & while :; do wait; done"]' "$@"
+    up rt "${name// /-}" '.process.args=["sh","-c","trap \"exit 0\" TERM; sleep 600 & wait"]' "$@"
     same "$name: run --detach" "0 " "$status $output"
     same "$name: state" running "$(rt "$@" state "$id" | jq -r .status)"
     has "$name: list" "$id +[0-9]+ +running" "$(rt "$@" list)"
@@ -101,9 +101,17 @@ if output=$(rt pause "$id" 2>&1); then not_ok "no rights: pause is refused" "$ou
 if ours; then
     output=$(rt ps "$id" 2>&1)
     has "no rights: ps" 'sleep 600' "$output"
+    output=$(rt update --pids-limit 9 "$id" 2>&1)
+    has "no rights: update, what is said" 'has no cgroup' "$output"
+    one_line "no rights: update" "$output"
+    rt exec --detach "$id" sleep 601 >/dev/null 2>&1 </dev/null
+    rt kill --all "$id" TERM
+    if within 10 eval '[ "$(rt ps --format json "$id")" = "[]" ]'; then ok "no rights: kill --all"; else not_ok "no rights: kill --all" "$(rt ps "$id")"; fi
+    rt delete --force "$id"
+    life "no rights"
 fi
 leave "no rights"
-run limit '.linux.resources={pids:{limit:9}}'
+run limit '.linux.resources={pids:{limit:9}} | .process.args=["true"]'
 if ours; then
     same "no rights, a limit: refused" 1 "$status"
     has "no rights, a limit: what is said" 'rootless needs no limits' "$output"
@@ -126,7 +134,7 @@ run caps "$ranged | .process.capabilities.bounding=[\"CAP_CHOWN\",\"CAP_FOWNER\"
 same "two ranges: chown inside" "77 78" "$output"
 run split '.linux.uidMappings=[{containerID:0,hostID:1000,size:1},{containerID:1,hostID:100000,size:10}] | .process.args=["id","-G"]'
 same "a range of users, one group" 0 "$output"
-bundle beyond '.linux.uidMappings=[{containerID:0,hostID:1000,size:1},{containerID:1,hostID:300000,size:10}]'
+bundle beyond '.linux.uidMappings=[{containerID:0,hostID:1000,size:1},{containerID:1,hostID:300000,size:10}] | .process.args=["true"]'
 output=$(rt run --bundle "$work/beyond" "rl-$$-beyond" 2>&1 </dev/null)
 same "a range that is not granted: refused" no "$([ $? = 0 ] && echo yes || echo no)"
 if ours; then
@@ -137,11 +145,45 @@ if ours; then
     has "newgidmap is missing: what is said" 'newgidmap.*linux.gidMappings.*uidmap' "$output"
     one_line "newgidmap is missing" "$output"
 fi
+
+echo "# keys"
+# Others hold all keyrings that the user may have, and let go of them.
+hog() {
+    python3 -c 'import ctypes, os, sys, time
+libc = ctypes.CDLL(None)
+while True:
+    back, ready = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(ready, b"+" if libc.syscall(250, 1, b"_ses.hog%d" % os.getpid()) >= 0 else b"-")
+        time.sleep(float(sys.argv[1]))
+        os._exit(0)
+    if os.read(back, 1) == b"-":
+        break
+print("full", flush=True)
+time.sleep(float(sys.argv[1]))' "$1" >"$work/hog" 2>&1 &
+    hog=$!
+    within 30 grep -q full "$work/hog"
+}
+if ours; then
+    hog 25
+    bundle keys '.process.args=["true"]'
+    output=$(rt run --bundle "$work/keys" "rl-$$-keys" 2>&1 </dev/null)
+    same "no key is left of the quota: refused" 1 $?
+    has "no key is left of the quota: what is said" 'keyring.*(quota|maxkeys)' "$output"
+    one_line "no key is left of the quota" "$output"
+    succeeds "no key is left of the quota: --no-new-keyring" rt run --no-new-keyring --bundle "$work/keys" "rl-$$-keys"
+    pkill -P $hog
+    kill $hog
+    wait $hog 2>/dev/null
+    succeeds "keys are free again" rt run --bundle "$work/keys" "rl-$$-keys"
+fi
+
 same "no container is left" "" "$(rt list -q)"
 
 echo "# the user's systemd"
 if [ $cgroups != v2 ]; then
-    run v1 . --systemd-cgroup
+    run v1 '.process.args=["true"]' --systemd-cgroup
     ! ours || has "cgroup v1: what is said" 'cgroup v2' "$output"
     closing
     exit
@@ -160,7 +202,7 @@ for how in rt in_unit in_namespace; do
     path=$(cgroup_of "$id") unit=$(basename "$path")
     # crun has a cgroup of its own below the scope.
     [ "$runtime" != crun ] || unit=$(basename "${path%/*}")
-    has "$from: a scope of the user's manager" '^/user\.slice/user-1000\.slice/user@1000\.service/user\.slice/[^/]*\.scope' "$path"
+    has "$from: a scope of the user's manager" '^/user\.slice/user-1000\.slice/user@1000\.service/(user|app)\.slice/[^/]*\.scope' "$path"
     same "$from: memory, pids, cpu, cpuset" "67108864 33 50000 100000 0" "$(echo $(knob memory.max) $(knob pids.max) $(knob cpu.max) $(knob cpuset.cpus))"
     same "$from: exec" "0::/" "$($how exec "$id" cat /proc/self/cgroup 2>&1 </dev/null)"
     same "$from: exec from the session" 0 "$(rt exec "$id" id -u 2>&1 </dev/null)"
@@ -173,7 +215,7 @@ for how in rt in_unit in_namespace; do
         same "$from: update reaches the unit" "TasksMax=44" "$(systemctl --user show -p TasksMax "$unit")"
         has "$from: events --stats" '"pids":\{"current":2' "$($how events --stats "$id" 2>&1)"
     fi
-    same "$from: ps" 2 "$($how ps "$id" 2>&1 | grep -c 'sleep 600')"
+    same "$from: ps" 2 "$($how ps --format json "$id" 2>&1 | jq length)"
     same "$from: kill" 0 "$($how kill "$id" KILL 2>&1; echo $?)"
     within 10 eval "[ \"\$(rt state $id | jq -r .status)\" = stopped ]"
     same "$from: delete" "0 " "$($how delete --force "$id" 2>&1; echo "$? ")"

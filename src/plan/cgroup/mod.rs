@@ -259,6 +259,9 @@ pub fn update(
 ) -> Result<Update> {
     let mut limits = Limits::new(&record.hierarchies, &record.v2_controllers, warnings);
     limits.collect(Some(resources), pids_limit, hugepage_limits);
+    if !limits.errors.is_empty() && record.hierarchies.is_empty() {
+        return Err(Error::new("the container has no cgroup: its limits cannot be changed"));
+    }
     if let Some(e) = Error::joined(limits.errors) {
         return Err(e);
     }
