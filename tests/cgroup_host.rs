@@ -66,6 +66,7 @@ fn planned(name: &str, resources: &str, facts: &CgroupFacts) -> CgroupPlan {
         cgroupns: true,
         rootless: false,
         delegate_uid: None,
+        asker: None,
         annotations: None,
     };
     plan::plan(&wanted, facts, &mut vec![]).unwrap()
@@ -427,6 +428,7 @@ fn rootless_child() {
         cgroupns: true,
         rootless: true,
         delegate_uid: None,
+        asker: None,
         annotations: None,
     };
     let free = plan::plan(&wanted, &facts, &mut vec![]).unwrap();

@@ -49,6 +49,20 @@ pub enum Failure {
     Lost(Error),
 }
 
+impl Failure {
+    /// The errno that a refusal stands for (sd_bus_error_set_errno(3)), or 0.
+    pub fn errno(&self) -> i32 {
+        match self {
+            Self::Refused { name, .. } => match name.as_str() {
+                "System.Error.EBUSY" => libc::EBUSY,
+                "System.Error.EOPNOTSUPP" => libc::EOPNOTSUPP,
+                _ => 0,
+            },
+            Self::Lost(error) => error.errno(),
+        }
+    }
+}
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::Lost(error)

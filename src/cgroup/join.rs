@@ -4,12 +4,16 @@
 //! Into the v1 pids hierarchy the runtime puts the process that the joiner clones: a limit is asked at a fork but
 //! not at an entry, so a container that is full can still be looked into, as with all other runtimes.
 //!
+//! From outside of all that is delegated to an ordinary user (a login session) the v2 kernel lets nobody in; then
+//! systemd is asked to move the joiner.
+//!
 //! A payload that manages children of its own (systemd, a nested engine) has handed controllers down, and then
 //! the v2 kernel lets no process into the container's cgroup itself: init's own cgroup below it is taken.
 
-use super::entry_file;
 use super::files::{Place, is_no_mount, read_at};
+use super::{entry_file, systemd};
 use crate::error::{Doing, Error, Result};
+use crate::plan::cgroup::attach::AttachPlan;
 use crate::plan::cgroup::{Hierarchy, Layout, Version};
 use crate::sys::cgroupfs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -23,6 +27,9 @@ pub struct Joining {
     v2: Option<Tree>,
     /// On a v2 host: the directory for CLONE_INTO_CGROUP.
     leaf: Option<OwnedFd>,
+    attach: Option<AttachPlan>,
+    /// The kernel has refused: the joiner is born outside and waits for [`Joining::attach`].
+    attaching: bool,
 }
 
 #[derive(Debug)]
@@ -35,9 +42,15 @@ struct Tree {
 
 impl Joining {
     /// `init`: the container's init, when its own cgroup will do where the kernel refuses the wanted one.
-    pub fn open(hierarchies: &[Hierarchy], layout: Layout, init: Option<i32>) -> Result<Self> {
+    pub fn open(
+        hierarchies: &[Hierarchy],
+        layout: Layout,
+        init: Option<i32>,
+        attach: Option<&AttachPlan>,
+    ) -> Result<Self> {
         let v1 = Vec::with_capacity(hierarchies.len());
-        let mut joining = Self { v1, pids: Vec::new(), v2: None, leaf: None };
+        let attach = attach.cloned();
+        let mut joining = Self { v1, pids: Vec::new(), v2: None, leaf: None, attach, attaching: false };
         for hierarchy in hierarchies {
             let place = match Place::open(hierarchy) {
                 Ok(place) => place,
@@ -65,13 +78,35 @@ impl Joining {
         self.leaf.as_ref().map(AsFd::as_fd)
     }
 
-    /// After clone3 was refused: goes for init's own cgroup. False when there is no other one.
+    /// After clone3 was refused: goes for init's own cgroup, or for systemd's help. False when neither will do.
     pub fn fall_back(&mut self, refused: &Error) -> Result<bool> {
+        if refused.errno() == libc::EACCES && self.leaf.is_some() && self.attach.is_some() {
+            self.leaf = None;
+            self.attaching = true;
+            return Ok(true);
+        }
         let Some(tree) = self.v2.as_ref().filter(|_| self.leaf.is_some()) else { return Ok(false) };
         let Some(tree) = tree.of_init(refused)? else { return Ok(false) };
         self.leaf = Some(tree.place.open_dir()?);
         self.v2 = Some(tree);
         Ok(true)
+    }
+
+    /// Whether the joiner has to wait until it has been moved.
+    pub fn is_attaching(&self) -> bool {
+        self.attaching
+    }
+
+    /// Has systemd move the joiner.
+    pub fn attach(&self, joiner: i32) -> Result<()> {
+        let (Some(plan), Some(tree)) = (&self.attach, &self.v2) else { return Ok(()) };
+        match systemd::attach(plan, &tree.place.path, joiner) {
+            Err(e) => match tree.of_init(&e)? {
+                Some(other) => systemd::attach(plan, &other.place.path, joiner),
+                None => Err(e),
+            },
+            done => done,
+        }
     }
 
     /// Puts the process that stays into what [`Joining::enter_self`] has left out. For the runtime: a descriptor
@@ -85,7 +120,7 @@ impl Joining {
     }
 
     /// Moves the calling process, which must have one thread and still sees the host's /proc, into all others.
-    /// `born`: clone3 has put it into the v2 one; a write would take the kernel's lock over all forks for
+    /// `born`: clone3 has put it into the v2 one, or systemd has; a write would take the kernel's lock over all forks for
     /// nothing.
     pub fn enter_self(&self, born: bool) -> Result<()> {
         for file in &self.v1 {

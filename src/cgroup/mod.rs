@@ -24,6 +24,7 @@ pub use join::Joining;
 pub use manager::{Manager, update};
 
 use crate::error::{Doing, Error, Result};
+use crate::plan::cgroup::attach::AttachPlan;
 use crate::plan::cgroup::{CgroupPlan, CgroupRecord, Driver, Layout, Version};
 use crate::sys::cgroupfs;
 use files::Place;
@@ -41,6 +42,8 @@ pub struct Cgroups {
     entries: Vec<OwnedFd>,
     /// On a v2 host the directory for CLONE_INTO_CGROUP.
     leaf: Option<OwnedFd>,
+    /// The v2 cgroup, and whom to ask when the kernel lets no child of ours in.
+    attach: Option<(String, AttachPlan)>,
     record: CgroupRecord,
     /// Keeps a new scope of systemd open until init is in it.
     sleeper: Option<Sleeper>,
@@ -51,7 +54,8 @@ pub struct Cgroups {
 /// made is removed again.
 pub fn create(plan: &CgroupPlan) -> Result<Cgroups> {
     let record = plan.record();
-    let mut cgroups = Cgroups { places: vec![], entries: vec![], leaf: None, record, sleeper: None };
+    let mut cgroups =
+        Cgroups { places: vec![], entries: vec![], leaf: None, attach: None, record, sleeper: None };
     if plan.driver == Driver::Disabled {
         return Ok(cgroups);
     }
@@ -116,6 +120,7 @@ impl Cgroups {
         freezer::check_target(place, hierarchy, self.sleeper.as_ref().map(Sleeper::pid))?;
         if plan.layout == Layout::V2 {
             self.leaf = Some(place.open_dir()?);
+            self.attach = plan.attach.clone().map(|attach| (place.path.clone(), attach));
         }
         self.entries.push(place.open_write(entry_file(hierarchy.version))?);
         Ok(())
@@ -126,6 +131,7 @@ impl Cgroups {
         self.places.drain(at..).flatten().for_each(|place| place.undo());
         self.places.push(None);
         self.leaf = None;
+        self.attach = None;
     }
 
     /// The record to save once the child is recorded: these cgroups are ours now.
@@ -137,6 +143,19 @@ impl Cgroups {
     /// (v1, hybrid, or a kernel before 5.7) the child must call [`Cgroups::enter_self`].
     pub fn clone_into(&self) -> Option<BorrowedFd<'_>> {
         self.leaf.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Whether a child that clone3 refused to put there may be brought in by [`Cgroups::attach`].
+    pub fn can_attach(&self, refused: &Error) -> bool {
+        refused.errno() == libc::EACCES && self.attach.is_some()
+    }
+
+    /// Has systemd move a child that was born outside, and that has done nothing yet.
+    pub fn attach(&self, pid: i32) -> Result<()> {
+        match &self.attach {
+            Some((path, plan)) => systemd::attach(plan, path, pid),
+            None => Err(Error::new("nobody to ask for an entry into the cgroup")),
+        }
     }
 
     /// Moves the calling process, which must have one thread, into all cgroups. To be done before

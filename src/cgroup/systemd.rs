@@ -6,6 +6,7 @@
 
 use super::dbus::{Bus, Failure, Target};
 use crate::error::{Doing, Error, Result};
+use crate::plan::cgroup::attach::AttachPlan;
 use crate::plan::cgroup::unit::{Property, Unit, UnitPlan};
 use crate::plan::cgroup::value::Value;
 use crate::sys::clone::{Child, Clone, clone3};
@@ -128,13 +129,41 @@ pub(super) fn stop(unit: &Unit) -> Result<()> {
     Ok(())
 }
 
+/// Has the system's manager move `pid`, a process of ours that has done nothing yet, into the cgroup `path`.
+pub(super) fn attach(plan: &AttachPlan, path: &str, pid: i32) -> Result<()> {
+    let unit = &plan.unit;
+    let doing = || format!("have systemd move a process into {path} of {unit}");
+    let below =
+        plan.below(path).ok_or_else(|| Error::new("the cgroup is not the unit's")).doing_with(doing)?;
+    let call = || -> Result<(), Failure> {
+        let mut bus = Bus::connect(&plan.bus, plan.uid)?;
+        bus.call(&BUS, "Hello", &[])?;
+        let pids = Value::Array("u".into(), vec![Value::Uint32(pid as u32)]);
+        bus.call(&MANAGER, "AttachProcessesToUnit", &[Value::text(unit), Value::text(below), pids])?;
+        Ok(())
+    };
+    let explain = |failure: Failure| match failure.errno() {
+        0 => Error::from(failure),
+        errno => Error::sys("AttachProcessesToUnit", errno),
+    };
+    call().map_err(explain).doing_with(doing).hint(
+        "the caller is outside of the cgroups that are delegated to this user: systemd-run --user --scope brings it there",
+    )
+}
+
 struct Manager {
     bus: Bus,
 }
 
 impl Manager {
     fn connect(unit: &Unit) -> Result<Self> {
-        let hint = "is systemd running, with its bus? --cgroup-manager cgroupfs does without";
+        let hint = match unit.of_user {
+            true => {
+                "is this user's systemd running (XDG_RUNTIME_DIR, loginctl enable-linger)? \
+                     --cgroup-manager cgroupfs does without"
+            }
+            false => "is systemd running, with its bus? --cgroup-manager cgroupfs does without",
+        };
         Self::reach(unit).doing("connect to systemd").map_err(|e| e.hint(hint))
     }
 

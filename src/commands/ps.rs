@@ -1,7 +1,7 @@
 //! `ps`: the processes of a container.
 
 use super::{Context, Outcome, print};
-use crate::container::ps;
+use crate::container::{members, ps};
 use crate::error::Error;
 use clap::{Parser, ValueEnum};
 
@@ -25,7 +25,7 @@ pub struct Args {
 pub fn run(context: &Context, args: &Args) -> Outcome {
     let (id, options) = args.words.split_first().ok_or_else(|| Error::new("container id cannot be empty"))?;
     let (_, _, record) = context.container(id)?;
-    let pids = ps::processes(&record)?;
+    let pids = members::processes(&record)?;
     match args.format {
         Format::Json => print(&format!("{}\n", serde_json::to_string(&pids)?)),
         Format::Table => print(&ps::table(&pids, options)?),

@@ -22,7 +22,7 @@ use crate::state::{Entry, Identity, Record, Root, VERSION, store};
 use crate::sys::clone::{Child, Clone, clone3};
 use crate::sys::ns;
 use crate::sys::pidfd::{self, kill_child, pidfd_inode, wait};
-use crate::sys::process::set_dumpable;
+use crate::sys::process::{exit_now, set_dumpable};
 use crate::sys::socket::{connect_unix_stream, send_with_fds, seqpacket_pair};
 use rustix::fs::{Mode, OFlags};
 use std::os::fd::{AsFd, OwnedFd};
@@ -133,7 +133,7 @@ impl Attempt<'_> {
         self.record.cgroup = cgroups.record().clone();
         entry.save(&self.record)?;
         let joins = open_joins(plan)?;
-        let host = rootfs::open_host(&plan.rootfs)?;
+        let mut host = Some(rootfs::open_host(&plan.rootfs)?);
         let console_socket = request.console_socket.map(connect_console).transpose()?;
         let (fifo, page) = entry.make_gate()?;
         let (ours, theirs) = seqpacket_pair()?;
@@ -143,6 +143,7 @@ impl Attempt<'_> {
             channel: &theirs,
             runtime_end: channel.0.as_fd(),
             cgroups: &cgroups,
+            attaching: false,
             joins: &joins,
             fifo: fifo.as_fd(),
             page: page.as_fd(),
@@ -151,21 +152,18 @@ impl Attempt<'_> {
         };
 
         // P3: the first child.
-        match plan.tree {
-            Tree::Direct => {
-                self.init = Some(clone_init(plan, &inherited, host)?);
-                // Only init may hold the other end: end-of-file is how its death is seen.
-                drop(theirs);
-            }
-            Tree::ViaIntermediate(_) => {
-                let request = Clone { flags: 0, into_cgroup: cgroups.clone_into() };
-                let copy = host.try_clone()?;
-                self.init =
-                    Some(clone3(&request, |in_cgroup| intermediate::run(&inherited, copy, in_cgroup))?);
-                drop(theirs);
-                // P4: id maps, then the pid of init from the intermediate.
-                self.meet_init(plan, &channel, &host)?;
-            }
+        let (child, attaching) = first_child(plan, &inherited, &mut host)?;
+        let pid = child.pid;
+        self.init = Some(child);
+        // Only children may hold the other end: end-of-file is how their death is seen.
+        drop(theirs);
+        if attaching {
+            cgroups.attach(pid)?;
+            self.tell(&channel, Kind::Attached)?;
+        }
+        if let (Tree::ViaIntermediate(_), Some(host)) = (&plan.tree, host) {
+            // P4: id maps, then the pid of init from the intermediate.
+            self.meet_init(plan, &channel, &host)?;
         }
 
         // P5: init is known. It enters the record at P7: until then the container is being created, and
@@ -357,9 +355,34 @@ impl Attempt<'_> {
     }
 }
 
+/// The child that is born first, and whether it has yet to be moved into its cgroup. It takes `host` along, out of
+/// its copy of our memory: here all of it stays.
+fn first_child(
+    plan: &CreatePlan,
+    inherited: &Inherited,
+    host: &mut Option<rootfs::HostFds>,
+) -> Result<(Child, bool)> {
+    let mut make = |inherited: &Inherited| match plan.tree {
+        Tree::Direct => clone_init(plan, inherited, host),
+        Tree::ViaIntermediate(_) => {
+            let request = Clone { flags: 0, into_cgroup: inherited.clone_into() };
+            clone3(&request, |in_cgroup| match host.take() {
+                Some(host) => intermediate::run(inherited, host, in_cgroup),
+                None => exit_now(1),
+            })
+        }
+    };
+    match make(inherited) {
+        Err(e) if inherited.cgroups.can_attach(&e) => {
+            make(&Inherited { attaching: true, ..*inherited }).map(|child| (child, true))
+        }
+        child => child.map(|child| (child, false)),
+    }
+}
+
 /// One clone3 with all new namespaces. A pid namespace is joined, and clock offsets are set, on the
 /// runtime's own "for children" slots, which are put back at once: later hooks must not be born there.
-fn clone_init(plan: &CreatePlan, inherited: &Inherited, host: rootfs::HostFds) -> Result<Child> {
+fn clone_init(plan: &CreatePlan, inherited: &Inherited, host: &mut Option<rootfs::HostFds>) -> Result<Child> {
     let mut flags = 0;
     for kind in &plan.namespaces.create {
         let in_place = *kind == NsKind::Cgroup;
@@ -378,9 +401,12 @@ fn clone_init(plan: &CreatePlan, inherited: &Inherited, host: rootfs::HostFds) -
         ns::unshare(NsKind::Time.flag()).at("linux.namespaces")?;
         intermediate::write_time_offsets(&plan.namespaces.time_offsets)?;
     }
-    let request = Clone { flags, into_cgroup: inherited.cgroups.clone_into() };
-    let child = clone3(&request, |in_cgroup| init::run(inherited, init::Born::OfRuntime { in_cgroup }, host))
-        .doing("create the container's namespaces");
+    let request = Clone { flags, into_cgroup: inherited.clone_into() };
+    let child = clone3(&request, |in_cgroup| match host.take() {
+        Some(host) => init::run(inherited, init::Born::OfRuntime { in_cgroup }, host),
+        None => exit_now(1),
+    })
+    .doing("create the container's namespaces");
     for (fd, kind) in restore {
         ns::setns(fd.as_fd(), kind.flag()).doing("leave the container's namespace")?;
     }

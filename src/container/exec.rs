@@ -104,7 +104,7 @@ struct Begun {
 fn begin(record: &Record, plan: &ExecPlan, label: Option<&ExecLabel>, init: BorrowedFd<'_>) -> Result<Begun> {
     let init_pid = record.init.as_ref().map_or(0, |init| init.pid);
     let fallback = plan.cgroup_of_init.then_some(init_pid);
-    let mut cgroups = Joining::open(&plan.cgroups, record.cgroup.layout, fallback)?;
+    let mut cgroups = Joining::open(&plan.cgroups, record.cgroup.layout, fallback, plan.attach.as_ref())?;
     let join = foreign(plan, init_pid);
     let root = match plan.namespaces.contains(&NsKind::Mount) {
         true => None,
@@ -208,6 +208,10 @@ impl Joined<'_> {
     /// The terminal if there is one, the process from the joiner, which gets its attr directory when it is `labelled`,
     /// Ready from the process: the last two in any order.
     fn meet(&mut self, socket: Option<OwnedFd>, labelled: bool) -> Result<()> {
+        if let Some(joiner) = self.joiner.as_ref().filter(|_| self.cgroups.is_attaching()) {
+            self.cgroups.attach(joiner.pid)?;
+            self.tell(Kind::Attached)?;
+        }
         let mut ready = false;
         while !(ready && self.process.is_some()) {
             let Some((message, fds)) = self.hear()? else { return Err(self.death("before it was ready")) };

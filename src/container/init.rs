@@ -39,11 +39,30 @@ pub struct Inherited<'a> {
     /// The runtime's end of the channel: closed first.
     pub runtime_end: BorrowedFd<'a>,
     pub cgroups: &'a Cgroups,
+    /// The first child is born outside of its cgroup, and systemd moves it: it waits for that.
+    pub attaching: bool,
     pub joins: &'a [Joined],
     pub fifo: BorrowedFd<'a>,
     pub page: BorrowedFd<'a>,
     pub entry: &'a Entry,
     pub label: Option<&'a ExecLabel>,
+}
+
+impl Inherited<'_> {
+    /// Where clone3 puts the first child.
+    pub fn clone_into(&self) -> Option<BorrowedFd<'_>> {
+        if self.attaching { None } else { self.cgroups.clone_into() }
+    }
+
+    /// For the first child, before it does anything else.
+    pub fn enter_cgroups(&self, in_cgroup: bool) -> Result<()> {
+        if self.attaching {
+            self.channel.await_or_die(Kind::Attached);
+        } else if !in_cgroup {
+            self.cgroups.enter_self()?;
+        }
+        Ok(())
+    }
 }
 
 /// Who cloned init: the intermediate has already joined and entered the cgroup.
@@ -72,9 +91,7 @@ fn steps(inherited: &Inherited, born: Born, host: HostFds) -> Result<Infallible,
     close_inherited(inherited.runtime_end);
     reset_signals();
     if let Born::OfRuntime { in_cgroup } = born {
-        if !in_cgroup {
-            inherited.cgroups.enter_self().map_err(at(Step::N1))?;
-        }
+        inherited.enter_cgroups(in_cgroup).map_err(at(Step::N1))?;
         join_namespaces(inherited).map_err(at(Step::N1))?;
     }
     setsid().map_err(at(Step::N1))?;

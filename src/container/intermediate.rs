@@ -34,9 +34,7 @@ fn steps(inherited: &Inherited, host: HostFds, in_cgroup: bool) -> Result<(), Fa
     if plan.hide_early {
         set_dumpable(false);
     }
-    if !in_cgroup {
-        inherited.cgroups.enter_self().map_err(at(Step::I1))?;
-    }
+    inherited.enter_cgroups(in_cgroup).map_err(at(Step::I1))?;
     let later = join_what_can_be(inherited).map_err(at(Step::I1))?;
     enter_user_namespace(inherited).map_err(at(Step::I1))?;
     inherited.channel.tell(Kind::MapIds).map_err(at(Step::I1))?;

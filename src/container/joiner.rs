@@ -72,7 +72,11 @@ fn steps(inherited: &Inherited, born: bool) -> Result<(), Failed> {
     close_inherited(inherited.runtime_end);
     set_name(c"orlop:[join]");
     reset_signals();
-    inherited.cgroups.enter_self(born).map_err(at(Step::I1))?;
+    let attaching = inherited.cgroups.is_attaching();
+    if attaching {
+        channel.await_or_die(Kind::Attached);
+    }
+    inherited.cgroups.enter_self(born || attaching).map_err(at(Step::I1))?;
     settle_affinity(plan).map_err(at(Step::I1))?;
     label_keys(inherited).map_err(at(Step::I1))?;
 

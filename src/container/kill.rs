@@ -1,5 +1,6 @@
-//! `kill`: a signal to init by pidfd, or to everything in the container's cgroup.
+//! `kill`: a signal to init by pidfd, or to all processes of the container.
 
+use super::members;
 use super::status::living_init;
 use crate::cgroup::{Freezer, Manager};
 use crate::error::{Doing, Error, Result};
@@ -7,13 +8,13 @@ use crate::state::Record;
 use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
 use std::os::fd::AsFd;
 
-/// Sends `signal` to init. `all`: to every process of the cgroup instead; then a stopped container is no
+/// Sends `signal` to init. `all`: to every process of the container instead; then a stopped container is no
 /// error. Takes no lock: it must work while `create` or `start` is stuck.
 pub fn kill(record: &Record, signal: i32, all: bool) -> Result<()> {
     let manager = Manager::open(&record.cgroup);
     let init = living_init(record)?;
     if all {
-        return kill_everything(&manager, signal);
+        return kill_everything(record, &manager, signal);
     }
     let Some(pidfd) = init else {
         // Leftovers of a container without a pid namespace of its own can still be killed.
@@ -50,11 +51,11 @@ pub fn kill_waiting(record: &Record, signal: i32) -> Result<()> {
     kill(record, if deadly { libc::SIGKILL } else { signal }, false)
 }
 
-fn kill_everything(manager: &Manager, signal: i32) -> Result<()> {
-    if signal == libc::SIGKILL {
+fn kill_everything(record: &Record, manager: &Manager, signal: i32) -> Result<()> {
+    if signal == libc::SIGKILL && members::has_cgroup(record) {
         return manager.kill_all();
     }
-    for pid in manager.processes()? {
+    for pid in members::processes(record)? {
         match pidfd_open(pid).and_then(|pidfd| pidfd_send_signal(pidfd.as_fd(), signal)) {
             Ok(()) => {}
             // It ended between the list and the signal; EINVAL: it is a thread by now.

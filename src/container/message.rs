@@ -2,6 +2,7 @@
 //!
 //! | message        | from → to               | answers / means                                            |
 //! |----------------|-------------------------|------------------------------------------------------------|
+//! | Attached       | runtime → first child   | P3: systemd has moved it into its cgroup                   |
 //! | MapIds         | intermediate → runtime  | I1: in its new user namespace, wants id maps               |
 //! | IdsMapped      | runtime → intermediate  | P4: maps are written                                       |
 //! | InitPid + fd   | intermediate → runtime  | I4: pid of init, its pidfd if any                          |
@@ -62,6 +63,7 @@ pub enum Kind {
     Console = 7,
     Ready = 8,
     Release = 9,
+    Attached = 10,
     Failed = layout::MESSAGE_FAILED,
     Listener = layout::MESSAGE_LISTENER,
     Taken = layout::MESSAGE_TAKEN,
@@ -73,10 +75,11 @@ pub enum Kind {
 impl Kind {
     fn from_code(code: u8) -> Option<Kind> {
         use Kind::{
-            Ambient, Console, Failed, HooksDone, IdsMapped, InitPid, Listener, MapIds, MountsReady, Proceed,
-            Ready, Release, Taken, Waiting, Warning,
+            Ambient, Attached, Console, Failed, HooksDone, IdsMapped, InitPid, Listener, MapIds, MountsReady,
+            Proceed, Ready, Release, Taken, Waiting, Warning,
         };
         [
+            Attached,
             MapIds,
             IdsMapped,
             InitPid,

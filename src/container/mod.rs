@@ -16,6 +16,7 @@ pub mod kill;
 pub mod last;
 mod limits;
 pub mod listener;
+pub mod members;
 pub mod message;
 pub mod pause;
 pub mod ps;

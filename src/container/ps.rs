@@ -1,15 +1,8 @@
-//! `ps`: the processes in a container's cgroup, as numbers or as the rows that ps(1) has of them.
+//! `ps`: the processes of a container as the rows that ps(1) has of them.
 
-use crate::cgroup::Manager;
 use crate::error::{Call, Doing, Error, Result};
-use crate::state::Record;
 use crate::sys::spawn;
 use std::process::{Command, Stdio};
-
-/// Ids of all processes, ascending; none of a stopped container.
-pub fn processes(record: &Record) -> Result<Vec<i32>> {
-    Manager::open(&record.cgroup).processes().doing("list the container's processes")
-}
 
 /// The table of `ps ARGS` (`-ef` without any) with the header and the rows of `pids`. A host without ps gets a
 /// short table of our own.

@@ -36,15 +36,18 @@ pub fn facts(driver: Driver) -> Result<HostFacts> {
 /// The same without cgroups: an existing container has its own in its record.
 pub fn process_facts() -> Result<HostFacts> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let in_user_namespace = in_user_namespace()?;
+    let euid = rustix::process::geteuid().as_raw();
+    let map = read(UID_MAP)?;
+    let in_user_namespace = !is_whole(&map);
     Ok(HostFacts {
-        euid: rustix::process::geteuid().as_raw(),
+        euid,
         egid: rustix::process::getegid().as_raw(),
         in_user_namespace,
         // The host itself never forbids it.
         setgroups_denied: in_user_namespace && read("/proc/self/setgroups")?.trim() == "deny",
         grantable: capabilities::grantable()?,
         cgroups: crate::plan::cgroup::facts::CgroupFacts::default(),
+        asker: systemd::asker(&map, euid),
         listen_fds: crate::plan::fds::listen_fds(
             variable("LISTEN_PID").as_deref(),
             variable("LISTEN_FDS").as_deref(),
@@ -56,9 +59,14 @@ pub fn process_facts() -> Result<HostFacts> {
 
 /// Whether our ids are mapped: then root is not the host's root.
 pub fn in_user_namespace() -> Result<bool> {
-    let map = read("/proc/self/uid_map")?;
-    let words: Vec<&str> = map.split_ascii_whitespace().collect();
-    Ok(words != ["0", "0", "4294967295"])
+    Ok(!is_whole(&read(UID_MAP)?))
+}
+
+const UID_MAP: &str = "/proc/self/uid_map";
+
+/// The map of the host itself: every id is its own.
+fn is_whole(map: &str) -> bool {
+    map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
 }
 
 /// A small file of /proc, whole, in three system calls: procfs answers with all it has, so a read that does

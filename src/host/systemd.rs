@@ -3,7 +3,7 @@
 use super::{in_user_namespace, read};
 use crate::error::Result;
 use crate::plan::cgroup::Version;
-use crate::plan::cgroup::facts::{HostHierarchy, ManagerFacts};
+use crate::plan::cgroup::facts::{Asker, HostHierarchy, ManagerFacts};
 use std::path::PathBuf;
 
 /// The system's manager for the host's root, the user's own for everybody else.
@@ -13,12 +13,20 @@ pub fn facts(hierarchies: &[HostHierarchy]) -> Result<ManagerFacts> {
     let user = euid != 0 || in_user_namespace()? && outer != 0;
     if user {
         let paths = hierarchies.iter().map(|host| user_manager(&host.own, outer)).collect();
-        return Ok(ManagerFacts { user, bus: user_bus(outer), private: None, uid: outer, paths });
+        let bus = user_bus(outer);
+        let private = Some(bus.with_file_name("systemd").join("private"));
+        return Ok(ManagerFacts { user, bus, private, uid: outer, paths });
     }
     let first = read("/proc/1/cgroup")?;
     let paths = hierarchies.iter().map(|host| of_process(&first, host)).collect();
     let private = Some("/run/systemd/private".into());
     Ok(ManagerFacts { user, bus: system_bus(), private, uid: outer, paths })
+}
+
+/// Who asks the system's manager to move our processes; the host's root need not. `map` is uid_map.
+pub fn asker(map: &str, euid: u32) -> Option<Asker> {
+    let uid = outer_uid(map, euid);
+    (uid != 0).then(|| Asker { bus: system_bus(), uid })
 }
 
 /// Our uid where nothing is mapped: what the bus sees of us. `map` is uid_map.

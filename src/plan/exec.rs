@@ -6,6 +6,7 @@
 //! and keyring are always the container's: nobody joins with less protection than init has.
 
 use super::capabilities;
+use super::cgroup::attach::{self, AttachPlan};
 use super::cgroup::{CgroupRecord, Hierarchy};
 use super::facts::HostFacts;
 use super::namespaces::NsKind;
@@ -62,6 +63,8 @@ pub struct ExecPlan {
     pub cgroups: Vec<Hierarchy>,
     /// Where the container's cgroup takes no process, that of init will do (v2: the payload manages children).
     pub cgroup_of_init: bool,
+    /// How the process gets into its cgroup when the kernel refuses it.
+    pub attach: Option<AttachPlan>,
     /// /dev is the container's: stdio that is the host's /dev/null is exchanged.
     pub own_dev: bool,
     /// Capabilities that the process needs until it has become what it is to be: all others go before
@@ -96,7 +99,7 @@ pub fn plan(wanted: &Wanted<'_>, facts: &HostFacts) -> Result<ExecPlan> {
         notify_socket: None,
         no_new_keyring: wanted.no_new_keyring,
         userns,
-        setgroups_denied: userns && facts.euid != 0 && !has_range(wanted.config),
+        setgroups_denied: facts.setgroups_denied || userns && facts.euid != 0 && !has_range(wanted.config),
         grantable: if userns { u64::MAX } else { facts.grantable },
     };
     let grantable = options.grantable;
@@ -120,6 +123,7 @@ pub fn plan(wanted: &Wanted<'_>, facts: &HostFacts) -> Result<ExecPlan> {
         process: plan,
         seccomp,
         namespaces: wanted.namespaces.to_vec(),
+        attach: attach::plan(&cgroups, wanted.cgroup.layout, facts.asker.as_ref()),
         cgroups,
         cgroup_of_init: wanted.flags.cgroups.is_empty(),
         own_dev: has_own_dev(wanted.config),

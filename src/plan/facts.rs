@@ -1,6 +1,6 @@
 //! What the plan is told about the host (filled by `host::facts`). Plain data.
 
-use super::cgroup::facts::CgroupFacts;
+use super::cgroup::facts::{Asker, CgroupFacts};
 use serde::Serialize;
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -14,6 +14,8 @@ pub struct HostFacts {
     /// Capabilities the runtime itself may pass on: its permitted set.
     pub grantable: u64,
     pub cgroups: CgroupFacts,
+    /// None for the host's root, which moves processes itself.
+    pub asker: Option<Asker>,
     /// Activation sockets meant for us (sd_listen_fds(3)).
     pub listen_fds: Option<u32>,
     pub notify_socket: Option<String>,

@@ -25,7 +25,8 @@ pub enum Writer {
 pub struct IdMaps {
     pub uid: Vec<IdMap>,
     pub gid: Vec<IdMap>,
-    /// "deny" must be written to setgroups before an unprivileged gid_map (CVE-2014-8989).
+    /// "deny" must be written to setgroups before an unprivileged gid_map (CVE-2014-8989); newgidmap does it by itself
+    /// when no subordinate group is mapped.
     pub deny_setgroups: bool,
     pub writer: Writer,
 }
@@ -44,9 +45,9 @@ pub fn plan(
     let uid = lines(uid, "linux.uidMappings")?;
     let gid = lines(gid, "linux.gidMappings")?;
     let own = |map: &[IdMap], id: u32| matches!(map, [one] if one.count == 1 && one.outside == id);
-    let single = own(&uid, euid) && own(&gid, egid);
-    let writer = if privileged || single { Writer::Direct } else { Writer::Helpers };
-    Ok(IdMaps { uid, gid, deny_setgroups: !privileged && single, writer })
+    let (own_user, own_group) = (own(&uid, euid), own(&gid, egid));
+    let writer = if privileged || own_user && own_group { Writer::Direct } else { Writer::Helpers };
+    Ok(IdMaps { uid, gid, deny_setgroups: !privileged && own_group, writer })
 }
 
 fn lines(mappings: &[LinuxIdMapping], field: &str) -> Result<Vec<IdMap>> {
@@ -86,6 +87,8 @@ mod tests {
         assert_eq!((plan_own.writer, plan_own.deny_setgroups), (Writer::Direct, true));
         let range = maps(r#"[{"containerID":0,"hostID":100000,"size":65536}]"#);
         assert_eq!(plan(&range, &range, false, 1000, 1000).unwrap().writer, Writer::Helpers);
+        let mixed = plan(&range, &own, false, 1000, 1000).unwrap();
+        assert_eq!((mixed.writer, mixed.deny_setgroups), (Writer::Helpers, true));
         let as_root = plan(&range, &range, true, 0, 0).unwrap();
         assert_eq!((as_root.writer, as_root.deny_setgroups), (Writer::Direct, false));
         assert_eq!(render(&as_root.uid), "0 100000 65536\n");

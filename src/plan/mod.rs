@@ -196,6 +196,7 @@ fn cgroups(
         cgroupns: namespaces.creates(NsKind::Cgroup),
         rootless,
         delegate_uid: host_uid.filter(|_| has_writable_cgroup_mount(bundle)),
+        asker: facts.asker.as_ref(),
         annotations: bundle.spec.annotations().as_ref(),
     };
     cgroup::plan(&wanted, &facts.cgroups, warnings)

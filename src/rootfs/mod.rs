@@ -41,19 +41,6 @@ pub struct HostFds {
     pub trees: Vec<(usize, OwnedFd)>,
 }
 
-impl HostFds {
-    /// For the intermediate: it takes one set along, the runtime keeps the other until mounts are mapped.
-    pub fn try_clone(&self) -> Result<Self> {
-        let copy = |fd: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(fd, 3).call("fcntl(F_DUPFD_CLOEXEC)");
-        Ok(Self {
-            rootfs: copy(&self.rootfs)?,
-            rootfs_tree: self.rootfs_tree.as_ref().map(copy).transpose()?,
-            null: self.null.as_ref().map(copy).transpose()?,
-            trees: self.trees.iter().map(|(n, fd)| Ok((*n, copy(fd)?))).collect::<Result<_>>()?,
-        })
-    }
-}
-
 /// A container's root on its way: after [`populate`] complete but not entered, after [`Jail::switch`] entered,
 /// after [`Jail::seal`] final.
 #[derive(Debug)]

@@ -2,10 +2,16 @@
 //! init (N2) and in every process that joins the container, before the ids change.
 
 use std::ffi::CString;
+use std::thread::sleep;
+use std::time::Duration;
 
 use crate::error::{Doing, Error, Result};
 use crate::plan::process::KeyringPlan;
 use crate::sys::key;
+
+/// How often, and with what pauses, a used-up quota is tried again: 200 ms at most.
+const QUOTA_LOOKS: u32 = 20;
+const QUOTA_PAUSE: Duration = Duration::from_millis(10);
 
 /// Whether the kernel has keyrings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +26,7 @@ pub enum Joined {
 pub fn join(plan: &KeyringPlan) -> Result<Joined> {
     let name =
         CString::new(plan.name.as_str()).map_err(|_| Error::new("the name of a keyring has a NUL byte"))?;
-    match key::join_session_keyring(&name) {
+    match joined_in_time(&name) {
         Ok(()) => {}
         Err(e) if e.errno() == libc::ENOSYS => return Ok(Joined::Unsupported),
         Err(e) if e.errno() == libc::EDQUOT => {
@@ -38,6 +44,18 @@ pub fn join(plan: &KeyringPlan) -> Result<Joined> {
         .ok_or_else(|| Error::new(format!("the kernel describes the session keyring as `{description}`")))?;
     key::set_session_permission(now | plan.permission).doing("set the permissions of the session keyring")?;
     Ok(Joined::Yes)
+}
+
+/// The keyrings of processes that have ended count until the kernel's collector comes by (before Linux 6.8): a quota
+/// that is still used up after a while is a real one.
+fn joined_in_time(name: &CString) -> Result<()> {
+    for _ in 0..QUOTA_LOOKS {
+        match key::join_session_keyring(name) {
+            Err(e) if e.errno() == libc::EDQUOT => sleep(QUOTA_PAUSE),
+            done => return done,
+        }
+    }
+    key::join_session_keyring(name)
 }
 
 /// The fourth field of `keyring;uid;gid;perm;name`, hexadecimal (keyctl_describe(3)).

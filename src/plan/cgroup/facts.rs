@@ -61,6 +61,15 @@ pub struct ManagerFacts {
     pub paths: Vec<String>,
 }
 
+/// An ordinary user, who may ask the system's systemd to move a process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Asker {
+    /// Socket of the system's bus.
+    pub bus: PathBuf,
+    /// Our uid outside of all user namespaces.
+    pub uid: u32,
+}
+
 impl CgroupFacts {
     /// Controllers of the cgroup2 tree; empty without one.
     pub fn v2_controllers(&self) -> &[String] {

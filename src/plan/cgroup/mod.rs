@@ -5,6 +5,7 @@
 //! Each controller is used where the host has it mounted, so a hybrid host may have memory on v1 and
 //! hugetlb on v2. [`CgroupPlan::record`] is known before the first effect and is enough to clean up.
 
+pub mod attach;
 pub mod convert;
 pub mod device_program;
 pub mod device_rules;
@@ -17,8 +18,9 @@ mod v2;
 pub mod value;
 
 use crate::error::{Error, Result};
+use attach::AttachPlan;
 use device_rules::DevicePlan;
-use facts::CgroupFacts;
+use facts::{Asker, CgroupFacts};
 pub use facts::{Layout, Version};
 use limits::Limits;
 use oci_spec::runtime::{LinuxDevice, LinuxResources};
@@ -60,6 +62,7 @@ pub struct Wanted<'a> {
     pub rootless: bool,
     /// Host uid of process.user.uid, when a writable `cgroup` mount hands the tree to the payload (v2).
     pub delegate_uid: Option<u32>,
+    pub asker: Option<&'a Asker>,
     /// Name and value, for properties of the unit.
     pub annotations: Option<&'a HashMap<String, String>>,
 }
@@ -139,6 +142,8 @@ pub struct CgroupPlan {
     pub rootless: bool,
     /// The systemd driver's unit.
     pub unit: Option<UnitPlan>,
+    /// How a process gets in when the kernel refuses it.
+    pub attach: Option<AttachPlan>,
 }
 
 /// What is kept of a container's cgroups: enough to freeze, kill and remove without the plan.
@@ -217,6 +222,7 @@ pub fn plan(wanted: &Wanted<'_>, facts: &CgroupFacts, warnings: &mut Vec<String>
     Ok(CgroupPlan {
         driver: wanted.driver,
         layout: facts.layout,
+        attach: attach::plan(&hierarchies, facts.layout, wanted.asker),
         cpuset_copy: hierarchies.iter().position(|h| h.controllers.iter().any(|c| c == "cpuset")),
         domain: used.iter().any(|c| !THREADED.contains(&c.as_str())),
         hierarchies,
@@ -253,6 +259,9 @@ pub fn update(
 ) -> Result<Update> {
     let mut limits = Limits::new(&record.hierarchies, &record.v2_controllers, warnings);
     limits.collect(Some(resources), pids_limit, hugepage_limits);
+    if !limits.errors.is_empty() && record.hierarchies.is_empty() {
+        return Err(Error::new("the container has no cgroup: its limits cannot be changed"));
+    }
     if let Some(e) = Error::joined(limits.errors) {
         return Err(e);
     }

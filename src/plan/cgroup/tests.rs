@@ -61,6 +61,7 @@ fn wanted(resources: Option<&LinuxResources>) -> Wanted<'_> {
         cgroupns: true,
         rootless: false,
         delegate_uid: None,
+        asker: None,
         annotations: None,
     }
 }

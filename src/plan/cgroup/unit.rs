@@ -27,6 +27,9 @@ pub struct Unit {
     pub private: Option<PathBuf>,
     /// Who we are for the bus: the uid outside of all user namespaces.
     pub uid: u32,
+    /// It is the manager of this user, not the system's.
+    #[serde(default)]
+    pub of_user: bool,
 }
 
 /// A property of the unit.
@@ -76,7 +79,13 @@ pub(super) fn plan(wanted: &Wanted<'_>, facts: &CgroupFacts) -> Result<(UnitPlan
         let path = format!("{}{path}", top.trim_end_matches('/'));
         hierarchies.push(Hierarchy { controllers, version: host.version, mount: host.mount.clone(), path });
     }
-    let unit = Unit { name, bus: manager.bus.clone(), private: manager.private.clone(), uid: manager.uid };
+    let unit = Unit {
+        name,
+        bus: manager.bus.clone(),
+        private: manager.private.clone(),
+        uid: manager.uid,
+        of_user: manager.user,
+    };
     let control_group = hierarchies
         .iter()
         .find(|h| h.version == Version::V2 && facts.layout == Layout::V2)
