@@ -6,6 +6,7 @@
 use super::status::living_init;
 use crate::cgroup::Manager;
 use crate::error::{Call, Doing, Result};
+use crate::host::process_stat;
 use crate::state::Record;
 use crate::sys::pidfd::has_ended;
 use std::os::fd::AsFd;
@@ -38,7 +39,9 @@ fn in_namespace_of(init: i32) -> Result<Vec<i32>> {
     let Some(wanted) = namespace(init) else { return Ok(vec![init]) };
     let entries = std::fs::read_dir("/proc").call("open").at("/proc")?;
     let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let mut pids: Vec<i32> = pids.filter(|pid| namespace(*pid) == Some(wanted)).collect();
+    // One that has ended and was not waited for keeps its namespace, but no cgroup would list it.
+    let lives = |pid: &i32| matches!(process_stat(*pid), Ok(Some(stat)) if !stat.is_exiting());
+    let mut pids: Vec<i32> = pids.filter(|pid| namespace(*pid) == Some(wanted)).filter(lives).collect();
     pids.sort_unstable();
     Ok(pids)
 }

@@ -206,11 +206,15 @@ fn rootless_by_its_own_template() {
         std::fs::remove_file(b.dir.join("config.json")).unwrap();
         rootless_spec(t, &b, |config| config["process"]["args"] = json!(["/bin/sleep", "100"]));
         let life = format!(
-            "$RT create --bundle {dir} {id} && $RT start {id} && $RT state {id} && $RT kill {id} KILL
+            "$RT create --bundle {dir} {id} && $RT start {id} && $RT state {id} && $RT ps -f json {id} &&
+             $RT kill --all {id} KILL
              until $RT state {id} | grep -q stopped; do sleep 0.05; done; $RT delete {id}"
         );
         let out = script(t, &as_nobody(&[]), &life);
         assert!(out.status.success() && text(&out).contains("\"running\""), "{}", text(&out));
+        // Where no cgroup tells of it.
+        let is_list = |line: &str| line.starts_with('[') && line.len() > 2;
+        assert!(text(&out).lines().any(is_list), "{}", text(&out));
         assert!(wait_until(Duration::from_secs(2), || !t.has_state(id)));
     });
 }
