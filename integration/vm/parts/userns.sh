@@ -71,7 +71,7 @@ runs user 'options: ["bind", "idmap"]' "$makes" '.process.user = {uid: 1000, gid
 same "idmap: an ordinary user makes a file" "made 1000:1000" "$output $(stat -c %u:%g "$data/made" 2>&1)"
 rm -f "$data/made"
 # The kernel lets nobody write to a directory whose own owner is not mapped.
-data=$work/narrow
+data=$work/of-narrow
 files "$data"
 chown 1000:2000 "$data"
 runs narrow "options: [\"bind\", \"idmap\"], $narrow" "$owners; $makes"
@@ -138,12 +138,12 @@ umount "$data/below"
 kernel_says() {
     refused "$1: refused" . "$2"
     ! ours || has "$1: the words" \
-        "mounts\\[[0-9]+\\].*; hint: .*$4 .*cannot be idmapped by kernel $(uname -r | sed 's/\./\\./g')" "$output"
+        "mounts\\[[0-9]+\\].*; hint: .*$4 .*cannot be idmapped by kernel $(uname -r | sed 's/[.+]/\\&/g')" "$output"
     ! ours || has "$1: the path" "$3" "$output"
 }
 
 echo "# file systems"
-data=$work/tmpfs
+data=$work/on-tmpfs
 mkdir "$data"
 mount -t tmpfs none "$data"
 files "$data"
@@ -153,9 +153,9 @@ if since 6 3; then
 else
     kernel_says "tmpfs" tmpfs "$data" tmpfs
 fi
-mkdir "$work"/{upper,lower,inner,overlay}
+mkdir "$work"/{upper,lower,inner,on-overlay}
 files "$work/lower"
-data=$work/overlay
+data=$work/on-overlay
 mount -t overlay -o "lowerdir=$work/lower,upperdir=$work/upper,workdir=$work/inner" none "$data"
 chmod 777 "$data"
 runs overlay 'options: ["bind", "idmap"]' "$owners; $makes"
