@@ -112,10 +112,13 @@ selinux_mounts() {
     has "mountLabel: overlay" "context=\"?$label" "$output"
 }
 
+# keyrings ID: the serial numbers of those that are named after a container; crun has no prefix.
+keyrings() { awk -v name="^(_ses[.])?$1:" '$8 == "keyring" && $9 ~ name { print $1 }' /proc/keys; }
+
 # key_label ID: the label of a container's session keyring (keyctl(2), KEYCTL_GET_SECURITY).
 key_label() {
     local key
-    key=$(awk -v name="_ses.$1:" '$8 == "keyring" && $9 == name { print $1 }' /proc/keys | tail -n 1)
+    key=$(keyrings "$1" | tail -n 1)
     python3 - "$key" <<-'PY'
 	import ctypes, sys
 	text = ctypes.create_string_buffer(256)
@@ -128,7 +131,7 @@ selinux_keys() {
     goes keys "$(as $box:s0:c1)"
     same "the label of the session keyring" $box:s0:c1 "$(key_label keys 2>&1)"
     rt exec --detach --process-label $box:s0:c3 keys sleep 100 >/dev/null 2>&1 </dev/null
-    same "exec --process-label joins the same keyring" "0 1" "$? $(grep -c ' _ses.keys:' /proc/keys)"
+    same "exec --process-label joins the same keyring" "0 1" "$? $(keyrings keys | wc -l)"
     stop keys
     goes nokeys .
     same "no label: the keyring has the runtime's" "$(id -Z)" "$(key_label nokeys 2>&1)"
