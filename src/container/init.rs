@@ -147,10 +147,7 @@ fn steps(inherited: &Inherited, born: Born, host: HostFds) -> Result<Infallible,
         label: inherited.label,
         fds,
     };
-    let image = last_stage::seal(&last::lay_out(&stage, layout::PLAN_ADDRESS)).map_err(at(Step::N6))?;
-    if image.is_none() {
-        channel.warn(last_stage::FORKED).map_err(at(Step::N6))?;
-    }
+    let image = make_image(channel, &stage).map_err(at(Step::N6))?;
     channel.tell(Kind::Ready).map_err(at(Step::N6))?;
     channel.await_or_die(Kind::Release);
 
@@ -168,7 +165,18 @@ fn steps(inherited: &Inherited, born: Born, host: HostFds) -> Result<Infallible,
     for fd in own {
         keep_on_exec(fd).map_err(at(Step::N7))?;
     }
-    Err(Failed { step: Step::N7, error: Box::new(last_stage::enter(image.as_fd())) })
+    Err(Failed { step: Step::N7, error: Box::new(image.enter()) })
+}
+
+/// None where the last stage is this very process.
+fn make_image(channel: &Channel, stage: &Stage) -> Result<Option<last_stage::Image>> {
+    // Nobody else is in here yet, but for the owners of a pid namespace that was joined.
+    let memfd = last_stage::Place::memfd()?;
+    let Some(place) = memfd.or_else(last_stage::Place::tmpfs) else {
+        channel.warn(last_stage::FORKED)?;
+        return Ok(None);
+    };
+    place.fill(&last::lay_out(stage, layout::PLAN_ADDRESS)).map(Some)
 }
 
 /// All kinds but pid (the runtime's clone has joined it) and user (then the intermediate has).

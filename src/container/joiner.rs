@@ -21,6 +21,7 @@ use crate::security::{capabilities, keyring};
 use crate::sys::clone::clone3_sibling;
 use crate::sys::last_stage::{self, layout};
 use crate::sys::ns;
+use crate::sys::own_image;
 use crate::sys::path::RootFd;
 use crate::sys::pidfd::has_ended;
 use crate::sys::process::{
@@ -79,6 +80,9 @@ fn steps(inherited: &Inherited, born: bool) -> Result<(), Failed> {
     inherited.cgroups.enter_self(born || attaching).map_err(at(Step::I1))?;
     settle_affinity(plan).map_err(at(Step::I1))?;
     label_keys(inherited).map_err(at(Step::I1))?;
+    let memfd = last_stage::Place::memfd().map_err(at(Step::I1))?;
+    // What runs from a read-only image may as well be its own last stage.
+    let protected = memfd.is_none() && own_image::is_protected().map_err(at(Step::I1))?;
 
     // I2: into the container.
     join_namespaces(inherited).doing("join the container's namespaces").map_err(at(Step::I2))?;
@@ -105,15 +109,24 @@ fn steps(inherited: &Inherited, born: bool) -> Result<(), Failed> {
         env.push(format!("HOME={}", home(&root, plan.process.uid)));
     }
     drop(root);
+    let place = memfd.or_else(|| if protected { None } else { last_stage::Place::tmpfs() });
+    if place.is_none() && !protected {
+        channel.warn(last_stage::FORKED).map_err(at(Step::I3))?;
+    }
 
     // I4: the process, with nothing left of ours that is worth a capture.
     let fd = |fd: Option<BorrowedFd<'_>>| fd.map_or(-1, |fd| fd.as_raw_fd());
-    let kept = [channel.0.as_raw_fd(), inherited.page.as_raw_fd(), fd(terminal.as_ref().map(AsFd::as_fd))];
+    let kept = [
+        channel.0.as_raw_fd(),
+        inherited.page.as_raw_fd(),
+        fd(terminal.as_ref().map(AsFd::as_fd)),
+        fd(place.as_ref().map(AsFd::as_fd)),
+    ];
     close_all_but(plan.process.fds.first_closed(), &kept);
     if let Some(keep) = plan.keep_capabilities {
         capabilities::trim(keep).doing("drop capabilities").map_err(at(Step::I4))?;
     }
-    let process = clone3_sibling(0, || become_process(inherited, &env, terminal))
+    let process = clone3_sibling(0, || become_process(inherited, &env, terminal, place))
         .doing("create a process in the container")
         .map_err(at(Step::I4))?;
     let message = Message { number: process.pid, ..Message::new(Kind::InitPid) };
@@ -223,8 +236,13 @@ fn settle_stdio(plan: &ExecPlan, root: &RootFd, terminal: Option<&OwnedFd>) -> R
 }
 
 /// From here on the container sees us.
-fn become_process(inherited: &Inherited, env: &[String], terminal: Option<OwnedFd>) -> Infallible {
-    let Err(failed) = process_steps(inherited, env, terminal);
+fn become_process(
+    inherited: &Inherited,
+    env: &[String],
+    terminal: Option<OwnedFd>,
+    place: Option<last_stage::Place>,
+) -> Infallible {
+    let Err(failed) = process_steps(inherited, env, terminal, place);
     // The runtime sees at least the end-of-file.
     let _ = inherited.channel.send(&failed.message(), &[]);
     exit_now(1)
@@ -234,6 +252,7 @@ fn process_steps(
     inherited: &Inherited,
     env: &[String],
     terminal: Option<OwnedFd>,
+    place: Option<last_stage::Place>,
 ) -> Result<Infallible, Failed> {
     let at = |step: Step| move |e: Error| Failed { step, error: Box::new(e) };
     let (plan, channel) = (inherited.plan, inherited.channel);
@@ -260,10 +279,8 @@ fn process_steps(
         label: inherited.label,
         fds,
     };
-    let image = last_stage::seal(&last::lay_out(&stage, layout::PLAN_ADDRESS)).map_err(at(Step::N6))?;
-    if image.is_none() {
-        channel.warn(last_stage::FORKED).map_err(at(Step::N6))?;
-    }
+    let fill = |place: last_stage::Place| place.fill(&last::lay_out(&stage, layout::PLAN_ADDRESS));
+    let image = place.map(fill).transpose().map_err(at(Step::N6))?;
     channel.tell(Kind::Ready).map_err(at(Step::N6))?;
     channel.await_or_die(Kind::Release);
 
@@ -275,5 +292,5 @@ fn process_steps(
     for fd in passed.chain([fds.channel, fds.page, fds.attr]) {
         keep_on_exec(fd).map_err(at(Step::N7))?;
     }
-    Err(Failed { step: Step::N7, error: Box::new(last_stage::enter(image.as_fd())) })
+    Err(Failed { step: Step::N7, error: Box::new(image.enter()) })
 }

@@ -243,7 +243,9 @@ fn a_hunter_in_the_container_gets_nothing_of_the_host() {
                 let harmless = ["pipe:", "socket:", "/memfd:", "memfd:", "anon_inode:", "/dev/null", "/dev/"];
                 for file in got["files"].as_array().unwrap().iter().filter_map(Value::as_str) {
                     let own = file.is_empty() || file.contains("hunt.json") || file.contains("/stop");
-                    let ok = own || harmless.iter().any(|prefix| file.starts_with(prefix));
+                    // What stands in for a memfd where there is none.
+                    let nameless = file.starts_with("/tmp/#") && file.ends_with(" (deleted)");
+                    let ok = own || nameless || harmless.iter().any(|prefix| file.starts_with(prefix));
                     let stdio = file.contains("/out.") || file.contains("/err.");
                     assert!(ok || stdio, "a descriptor of the host: {file} in {got}");
                 }

@@ -1,4 +1,4 @@
-//! The last stage of init as the runtime sees it: lay out its plan, put it into a sealed memfd, become it.
+//! The last stage of init as the runtime sees it: lay out its plan, put it into a file without a name, become it.
 //! What it does is in stage.rs; ARCHITECTURE.md ("the last stage") says why it is a program of its own.
 
 mod hooks;
@@ -10,52 +10,123 @@ mod stage;
 use crate::error::{Call, Error, Result};
 use crate::sys::kernel::is_there;
 use crate::sys::memfd::memfd_executable;
-use rustix::fs::SealFlags;
+use crate::sys::mount;
+use rustix::fs::{Mode, OFlags, SealFlags};
+use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// What the operator should know of [`enter_forked`] (CVE-2019-5736).
-pub const FORKED: &str = "no memfd can be executed here (memfd_create, execveat): the container can reach the runtime's \
-                          own binary through /proc; mount it read-only";
+pub const FORKED: &str = "neither a memfd can be executed here nor a tmpfs made for it: the container can reach the \
+                          runtime's own binary through /proc; mount it read-only";
 
-/// A sealed memfd with the program and its plan: nobody can change what init is going to execute, and
-/// what /proc/PID/exe leads to is worth nothing (CVE-2019-5736).
-///
-/// None where there is no memfd that may be executed (vm.memfd_noexec=2, a filter around us): then [`enter_forked`],
-/// and [`FORKED`] is to be said.
-pub fn seal(plan: &[u8]) -> Result<Option<OwnedFd>> {
-    if !is_there(libc::SYS_execveat) {
-        return Ok(None);
-    }
-    let Some(fd) = memfd_executable(c"orlop")? else { return Ok(None) };
-    let file = image::executable(plan);
-    let mut rest = &file[..];
-    while !rest.is_empty() {
-        let written = rustix::io::write(&fd, rest).call("write")?;
-        rest = rest.get(written..).unwrap_or_default();
-    }
-    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
-    rustix::fs::fcntl_add_seals(&fd, seals).call("fcntl(F_ADD_SEALS)")?;
-    Ok(Some(fd))
+/// Where the program and its plan go.
+#[derive(Debug)]
+pub enum Place {
+    /// Nobody can change what is going to be executed, and what /proc/PID/exe leads to is worth nothing (CVE-2019-5736).
+    Memfd(OwnedFd),
+    /// A tmpfs that is mounted nowhere, where there is no memfd that may be executed (vm.memfd_noexec=2, a filter around
+    /// us) or no execveat(2). The file in it is executed once, and cannot be written meanwhile (ETXTBSY).
+    Tmpfs(OwnedFd),
 }
 
-/// Becomes the program in `image` (from [`seal`]); returns only on failure.
-pub fn enter(image: BorrowedFd) -> Error {
-    let argv = [layout::ARGV0.as_ptr(), c"init".as_ptr().cast(), std::ptr::null()];
-    let envp: [*const u8; 1] = [std::ptr::null()];
-    // SAFETY: all pointers are to live, NUL-terminated constants in null-terminated arrays; on success
-    // the call does not return.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_execveat,
-            image.as_raw_fd(),
-            c"".as_ptr(),
-            argv.as_ptr(),
-            envp.as_ptr(),
-            libc::AT_EMPTY_PATH,
-        )
-    };
-    debug_assert_eq!(result, -1);
-    Error::sys("execveat", super::last_errno()).doing("enter the last stage")
+impl Place {
+    /// None where no memfd may be executed.
+    pub fn memfd() -> Result<Option<Self>> {
+        if !is_there(libc::SYS_execveat) {
+            return Ok(None);
+        }
+        Ok(memfd_executable(c"orlop")?.map(Self::Memfd))
+    }
+
+    /// None without the right to mount: then [`enter_forked`], and [`FORKED`] is to be said. Not where somebody may watch
+    /// who can trace us: unlike a memfd it has no seals between filling and executing.
+    pub fn tmpfs() -> Option<Self> {
+        const MOUNT_ATTR_NOSUID_NODEV: u64 = 0x02 | 0x04;
+        let make = || -> Result<OwnedFd> {
+            let context = mount::fsopen("tmpfs")?;
+            mount::fsconfig_string(context.as_fd(), "mode", "0700")?;
+            mount::fsconfig_create(context.as_fd())?;
+            mount::fsmount(context.as_fd(), MOUNT_ATTR_NOSUID_NODEV)
+        };
+        make().map(Self::Tmpfs).ok()
+    }
+
+    /// Writes the file; it must be executed by this process.
+    pub fn fill(self, plan: &[u8]) -> Result<Image> {
+        let file = image::executable(plan);
+        match self {
+            Self::Memfd(memfd) => {
+                write(&memfd, &file)?;
+                let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+                rustix::fs::fcntl_add_seals(&memfd, seals).call("fcntl(F_ADD_SEALS)")?;
+                Ok(Image(Self::Memfd(memfd)))
+            }
+            Self::Tmpfs(dir) => {
+                let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+                let writer = rustix::fs::openat(&dir, NAME, flags, Mode::from_raw_mode(0o500));
+                // Closed again: whoever has it open for writing keeps it from being executed.
+                write(&writer.call("openat")?, &file)?;
+                Ok(Image(Self::Tmpfs(dir)))
+            }
+        }
+    }
+}
+
+impl AsFd for Place {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        let (Self::Memfd(fd) | Self::Tmpfs(fd)) = self;
+        fd.as_fd()
+    }
+}
+
+/// The name of the file in a tmpfs.
+const NAME: &CStr = c"orlop";
+
+fn write(fd: &OwnedFd, mut rest: &[u8]) -> Result<()> {
+    while !rest.is_empty() {
+        let written = rustix::io::write(fd, rest).call("write")?;
+        rest = rest.get(written..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// A filled [`Place`].
+#[derive(Debug)]
+pub struct Image(Place);
+
+impl Image {
+    /// Becomes the program; returns only on failure.
+    pub fn enter(&self) -> Error {
+        let argv = [layout::ARGV0.as_ptr(), c"init".as_ptr().cast(), std::ptr::null()];
+        let envp: [*const u8; 1] = [std::ptr::null()];
+        let failed = match &self.0 {
+            Place::Memfd(memfd) => {
+                // SAFETY: all pointers are to live, NUL-terminated constants in null-terminated arrays; on success
+                // the call does not return.
+                unsafe {
+                    libc::syscall(
+                        libc::SYS_execveat,
+                        memfd.as_raw_fd(),
+                        c"".as_ptr(),
+                        argv.as_ptr(),
+                        envp.as_ptr(),
+                        libc::AT_EMPTY_PATH,
+                    )
+                };
+                Error::sys("execveat", super::last_errno())
+            }
+            Place::Tmpfs(dir) => match rustix::process::fchdir(dir).call("fchdir") {
+                // The program changes to its own directory.
+                Ok(()) => {
+                    // SAFETY: as above.
+                    unsafe { libc::syscall(libc::SYS_execve, NAME.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
+                    Error::sys("execve", super::last_errno())
+                }
+                Err(e) => e,
+            },
+        };
+        failed.doing("enter the last stage")
+    }
 }
 
 /// The way without an executable memfd: the forked process itself runs the stage. `plan` builds the
