@@ -83,7 +83,7 @@ for name; do
     vm)
         # The main variant; `make vm-test` has the others, and the peers.
         # shellcheck disable=SC2086
-        suite vm integration/vm/run.sh ${VM_PARTS:-v2 lsm userns rootless ctr}
+        suite vm integration/vm/run.sh ${VM_PARTS:-v2 limits lsm userns rootless ctr}
         ;;
     sweep)
         hack/need.sh strace python3 busybox-static || exit 1
