@@ -2,7 +2,8 @@
 //! entered by the joiner before it does anything else.
 //!
 //! Into the v1 pids hierarchy the runtime puts the process that the joiner clones: a limit is asked at a fork but
-//! not at an entry, so a container that is full can still be looked into, as with all other runtimes.
+//! not at an entry, so a container that is full can still be looked into, as with all other runtimes. On v2, whose one
+//! cgroup holds all limits, that is the way only after clone3 has been refused.
 //!
 //! From outside of all that is delegated to an ordinary user (a login session) the v2 kernel lets nobody in; then
 //! systemd is asked to move the joiner.
@@ -22,8 +23,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 #[derive(Debug)]
 pub struct Joining {
     v1: Vec<OwnedFd>,
-    /// The v1 hierarchies that count processes.
-    pids: Vec<OwnedFd>,
+    /// Those that count processes: only the process that stays is put into them.
+    last: Vec<OwnedFd>,
     v2: Option<Tree>,
     /// On a v2 host: the directory for CLONE_INTO_CGROUP.
     leaf: Option<OwnedFd>,
@@ -50,7 +51,7 @@ impl Joining {
     ) -> Result<Self> {
         let v1 = Vec::with_capacity(hierarchies.len());
         let attach = attach.cloned();
-        let mut joining = Self { v1, pids: Vec::new(), v2: None, leaf: None, attach, attaching: false };
+        let mut joining = Self { v1, last: Vec::new(), v2: None, leaf: None, attach, attaching: false };
         for hierarchy in hierarchies {
             let place = match Place::open(hierarchy) {
                 Ok(place) => place,
@@ -60,7 +61,7 @@ impl Joining {
             };
             let file = place.open_write(entry_file(place.version)).doing("open the container's cgroup")?;
             match place.version {
-                Version::V1 if hierarchy.controllers.iter().any(|c| c == "pids") => joining.pids.push(file),
+                Version::V1 if hierarchy.controllers.iter().any(|c| c == "pids") => joining.last.push(file),
                 Version::V1 => joining.v1.push(file),
                 Version::V2 => {
                     if layout == Layout::V2 {
@@ -78,8 +79,16 @@ impl Joining {
         self.leaf.as_ref().map(AsFd::as_fd)
     }
 
-    /// After clone3 was refused: goes for init's own cgroup, or for systemd's help. False when neither will do.
+    /// After clone3 was refused: goes for init's own cgroup, for systemd's help, or past a limit of processes. False when
+    /// nothing will do.
     pub fn fall_back(&mut self, refused: &Error) -> Result<bool> {
+        if refused.errno() == libc::EAGAIN
+            && self.leaf.take().is_some()
+            && let Some(tree) = self.v2.take()
+        {
+            self.last.push(tree.file);
+            return Ok(true);
+        }
         if refused.errno() == libc::EACCES && self.leaf.is_some() && self.attach.is_some() {
             self.leaf = None;
             self.attaching = true;
@@ -113,7 +122,7 @@ impl Joining {
     /// of the host's is nothing that the container should find in there.
     pub fn enter_last(&self, pid: i32) -> Result<()> {
         let pid = pid.to_string();
-        for file in &self.pids {
+        for file in &self.last {
             cgroupfs::write(file, pid.as_bytes()).doing("enter the container's cgroup")?;
         }
         Ok(())
