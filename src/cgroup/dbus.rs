@@ -100,7 +100,8 @@ impl Bus {
                 let rest = bus.received.split_off(end + 2);
                 break std::mem::replace(&mut bus.received, rest);
             }
-            bus.receive(deadline)?;
+            let doing = || format!("wait for the bus at {}", path.display());
+            bus.receive(deadline).map_err(|e| e.doing(doing()))?;
         };
         if line.starts_with(b"OK ") {
             Ok(bus)
