@@ -3,7 +3,7 @@
 use crate::contract;
 use crate::harness::exec::{end, links, report, report_of_file, words};
 use crate::harness::socket::Receiving;
-use crate::harness::test::{parse_report, wait_file};
+use crate::harness::test::{parse_report, slow, wait_file};
 use crate::harness::{config, leftovers, namespaced, of};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -234,7 +234,7 @@ fn a_hunter_in_the_container_gets_nothing_of_the_host() {
                 }
                 std::fs::write(b.host("/stop"), "").unwrap();
                 // It was there all the time.
-                hunt.wait_for(Duration::from_secs(60)).ok();
+                hunt.wait_for(slow(60)).ok();
                 let got = parse_report(&wait_file(&b.host("/hunt.json")));
                 println!("{got}");
                 assert_eq!(got["wrote"], 0, "{got}");

@@ -1,7 +1,7 @@
 //! pause and resume, and what other commands do to a paused container (contract §3.2, §4.5).
 
 use crate::contract;
-use crate::harness::test::{slow, wait_until};
+use crate::harness::test::{rest, slow, wait_until};
 use crate::harness::{Test, config};
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ fn paused_processes_stand_still_and_go_on() {
         assert_eq!((out.stdout.as_str(), out.stderr.as_str()), ("", ""));
         assert_eq!(t.status(&b.id), "paused");
         let before = count(&b);
-        std::thread::sleep(Duration::from_millis(300));
+        rest(300);
         assert_eq!(count(&b), before);
         t.rt(&["resume", &b.id]).ok();
         assert_eq!(t.status(&b.id), "running");
@@ -87,7 +87,7 @@ fn exec_that_ignores_the_pause_waits_for_the_resume() {
         let b = t.running();
         t.rt(&["pause", &b.id]).ok();
         let mut waiting = t.call(&["exec", "--ignore-paused", &b.id, "/bin/echo", "woken"]).spawn();
-        std::thread::sleep(Duration::from_millis(300));
+        rest(300);
         assert!(!waiting.has_ended());
         assert_eq!(t.status(&b.id), "paused");
         t.rt(&["resume", &b.id]).ok();
@@ -102,10 +102,10 @@ fn signals_do_not_end_an_exec_that_waits_for_the_resume() {
         let b = t.running();
         t.rt(&["pause", &b.id]).ok();
         let mut waiting = t.call(&["exec", "--ignore-paused", &b.id, "/guest", "trap"]).spawn();
-        std::thread::sleep(Duration::from_millis(300));
+        rest(300);
         waiting.signal(nix::sys::signal::Signal::SIGWINCH);
         waiting.signal(nix::sys::signal::Signal::SIGTERM);
-        std::thread::sleep(Duration::from_millis(200));
+        rest(200);
         assert!(!waiting.has_ended());
         t.rt(&["resume", &b.id]).ok();
         // Before the program has its handler the signal may end it, as any.
@@ -122,7 +122,7 @@ fn an_exec_that_waits_does_not_keep_the_container() {
             let b = t.running();
             t.rt(&["pause", &b.id]).ok();
             let waiting = t.call(&["exec", "--ignore-paused", &b.id, "/bin/echo", "woken"]).spawn();
-            std::thread::sleep(Duration::from_millis(300));
+            rest(300);
             let out = t.rt(&["delete", "--force", &b.id]).ok();
             assert!(out.took < slow(5), "{:?}", out.took);
             waiting.wait().exits(255);
@@ -165,12 +165,13 @@ fn a_paused_container_can_be_killed_and_deleted() {
 fn pausing_reaches_every_process() {
     contract!(Root, Ctrl("freezer")).run(|t| {
         let b = counting(t);
-        let exec =
-            t.call(&["exec", &b.id, "/bin/sh", "-c", "while ! test -e /go; do sleep 0.01; done"]).spawn();
-        std::thread::sleep(Duration::from_millis(200));
+        let exec = t
+            .call(&["exec", &b.id, "/bin/sh", "-c", "echo > /here; while ! test -e /go; do sleep 0.01; done"])
+            .spawn();
+        assert!(wait_until(Duration::from_secs(5), || b.host("/here").exists()));
         t.rt(&["pause", &b.id]).ok();
         std::fs::write(b.host("/go"), "").unwrap();
-        std::thread::sleep(Duration::from_millis(200));
+        rest(200);
         let mut exec = exec;
         assert!(!exec.has_ended());
         t.rt(&["resume", &b.id]).ok();

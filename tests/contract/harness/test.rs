@@ -272,6 +272,11 @@ pub fn slow(seconds: u64) -> Duration {
     Duration::from_secs(seconds * patience)
 }
 
+/// Leaves others so much time for something that cannot be waited for.
+pub fn rest(milliseconds: u64) {
+    std::thread::sleep(slow(1) * milliseconds as u32 / 1000);
+}
+
 pub fn wait_until(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
     let begin = Instant::now();
     let limit = slow(1).as_secs() as u32 * limit;
