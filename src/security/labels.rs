@@ -72,7 +72,8 @@ pub fn require_selinux(field: &str, label: &str) -> Result<()> {
 pub fn attr_dir(pid: i32) -> Result<OwnedFd> {
     let dir = Proc::host()?.open_file(&format!("{pid}/attr"), OFlags::PATH | OFlags::DIRECTORY)?;
     match mount::open_tree_clone(dir.as_fd(), c"", false) {
-        Err(e) if mount::is_missing(&e) => Ok(dir),
+        // EPERM: an ordinary user, who may not clone mounts of the host's.
+        Err(e) if mount::is_missing(&e) || e.errno() == libc::EPERM => Ok(dir),
         clone => clone.doing("open the attr directory of a process"),
     }
 }

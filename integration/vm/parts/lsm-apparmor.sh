@@ -26,6 +26,8 @@ apparmor_cases() {
 
     echo "# AppArmor: init"
     apparmor_init
+    echo "# AppArmor: an ordinary user"
+    apparmor_user
     echo "# AppArmor: exec"
     apparmor_exec
     echo "# AppArmor: refusals"
@@ -42,6 +44,19 @@ denied() {
         *) has "$name: /$file can be read" "^$file$" "$output" ;;
         esac
     done
+}
+
+# An ordinary user has no right over mounts, and no cgroup to give away.
+apparmor_user() {
+    local asked="$RUNTIME --root /run/user/1000/$tag"
+    spec_options=--rootless bundle user "$(with vm-hidden) | $(sh_ "$label") | .linux.uidMappings[0].hostID = 1000 | .linux.gidMappings[0].hostID = 1000"
+    output=$(su -l tester -c "$asked run --bundle $work/user user" 2>&1 </dev/null | tr -d '\0')
+    denied "an ordinary user's container" 'vm-hidden \(enforce\)' hidden
+    spec_options=--rootless bundle user "$(with vm-hidden) | .linux.uidMappings[0].hostID = 1000 | .linux.gidMappings[0].hostID = 1000"
+    su -l tester -c "$asked run --detach --bundle $work/user user" >"$work/user.log" 2>&1 </dev/null || cat "$work/user.log"
+    output=$(su -l tester -c "$asked exec user sh -c '$label'" 2>&1 </dev/null | tr -d '\0')
+    denied "exec into an ordinary user's container" 'vm-hidden \(enforce\)' hidden
+    su -l tester -c "$asked delete --force user" >/dev/null 2>&1
 }
 
 apparmor_init() {
