@@ -43,7 +43,8 @@ succeeds "docker-compose up --scale: three" compose up -d --scale front=3
 same "docker-compose up --scale: three run" 3 "$(docker ps -q --filter label=com.docker.compose.service=front | wc -l)"
 succeeds "docker-compose up --scale: one" compose up -d --scale front=1
 same "docker-compose up --scale: one runs" 1 "$(docker ps -q --filter label=com.docker.compose.service=front | wc -l)"
-same "docker-compose run: a single command" "once keeper" "$(compose run --rm -T --no-deps front sh -c 'echo once $(id -un)' 2>&1 | tail -n 1)"
+# It attaches after the start: what is said before that is lost, below every runtime.
+same "docker-compose run: a single command" "once keeper" "$(compose run --rm -T --no-deps front sh -c 'sleep 1; echo once $(id -un)' 2>&1 | tail -n 1)"
 
 succeeds "docker-compose restart: it returns" compose restart front
 succeeds "docker-compose pause: it returns" compose pause store
