@@ -47,9 +47,13 @@ impl Runtime {
         self.is("orlop")
     }
 
-    /// Whether the marks in the tests were made for exactly this release.
+    /// Whether the marks in the tests were made for exactly this release, on a host such as this (`CONTRACT_ELSEWHERE`:
+    /// it is not).
     pub fn is_marked_release(&self) -> bool {
         let same = |text: &str| self.version == text || self.version.starts_with(&format!("{text}+"));
+        if std::env::var_os("CONTRACT_ELSEWHERE").is_some() {
+            return self.is_ours();
+        }
         self.is_ours() || MARKED.iter().any(|(name, version)| self.is(name) && same(version))
     }
 }
