@@ -19,13 +19,16 @@ known_file=
 main() {
     local cgroup=v2 lsm=apparmor kernel='' variant part runtime logs
     while [[ ${1-} == --* ]]; do
-        case $1 in
-        --cgroup) cgroup=$2 ;;
-        --lsm) lsm=$2 ;;
-        --kernel) kernel=$2 ;;
-        *) echo "run.sh: unknown option $1" >&2 && exit 2 ;;
+        case $1=${2-} in
+        --cgroup=v2 | --cgroup=v1 | --cgroup=hybrid) cgroup=$2 ;;
+        --lsm=apparmor | --lsm=selinux | --lsm=none) lsm=$2 ;;
+        --kernel=?*) kernel=$2 ;;
+        *) echo "run.sh: ${*:1:2}: no such option or value" >&2 && exit 2 ;;
         esac
         shift 2
+    done
+    for part; do
+        [ -f "$here/parts/$part.sh" ] || { echo "run.sh: $part: no such part" >&2 && exit 2; }
     done
     [ $# -gt 0 ] || set -- contract limits v2 rootless lsm userns ctr docker podman
     if ! "$top/hack/need.sh" qemu-system-x86 mmdebstrap openssh-client e2fsprogs jq binutils; then
