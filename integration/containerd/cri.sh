@@ -42,6 +42,6 @@ run_cri() {
         "not ok - "*) not_ok "${line#not ok - }" ;;
         *) echo "$line" ;;
         esac
-    done < <(PYTHONPATH=$cri_folder:$here timeout -k 5 400 python3 "$here/cri.py" "$work/containerd.sock" "$work" "$tag" "$@" \
+    done < <(PYTHONPATH=$cri_folder:$here timeout -k 5 $((400 * ${CRI_PATIENCE:-1})) python3 "$here/cri.py" "$work/containerd.sock" "$work" "$tag" "$@" \
         2>&1 || echo "not ok - cri: the client comes to its end")
 }

@@ -4,6 +4,7 @@ import contextlib
 import glob
 import json
 import os
+import subprocess
 import time
 
 import grpc
@@ -12,6 +13,8 @@ from google.protobuf import json_format
 import cri_wire
 
 CLASSES = cri_wire.classes()
+# Times on a fast machine, times this on a slow one (an emulated processor).
+PATIENCE = int(os.environ.get("CRI_PATIENCE", "1"))
 
 
 class Client:
@@ -28,7 +31,7 @@ class Client:
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=answer.FromString,
         )
-        return send(json_format.ParseDict(fields, CLASSES[method + "Request"]()), timeout=limit)
+        return send(json_format.ParseDict(fields, CLASSES[method + "Request"]()), timeout=limit * PATIENCE)
 
     def fails(self, method, **fields):
         """The error's text; empty when there is none."""
@@ -37,6 +40,11 @@ class Client:
         except grpc.RpcError as error:
             return error.details()
         return ""
+
+
+def pause(seconds):
+    """For a program to come to its loop."""
+    time.sleep(seconds * PATIENCE)
 
 
 def lines(text):
@@ -60,7 +68,7 @@ def skip(name, why):
 
 def within(seconds, question):
     """The first true answer, or the last one."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * PATIENCE
     while True:
         answer = question()
         if answer or time.monotonic() > end:
@@ -87,7 +95,9 @@ class Pod:
         self.client, self.image = client, image
         self.logs = os.path.join(work, "logs", name)
         os.makedirs(self.logs, exist_ok=True)
-        self.parent = f"/{tag}/{name}"
+        # kubelet with systemd's driver gives the path of a slice, whose unit systemd makes with the first scope in it.
+        self.slice = f"{tag.removesuffix('.slice')}-{name.replace('-', '_')}.slice" if tag.endswith(".slice") else None
+        self.parent = f"/{tag}/{self.slice or name}"
         self.config = {
             "metadata": {"name": name, "uid": f"uid-{Pod.count}", "namespace": "default", "attempt": 0},
             "log_directory": self.logs,
@@ -142,6 +152,9 @@ class Pod:
 
     def remove_cgroup(self):
         # The pod's own cgroup is kubelet's to make and to remove: so here ours. What is in it still is found at the end.
+        if self.slice:
+            subprocess.run(["systemctl", "stop", self.slice], check=False)
+            return
         for folder in glob.glob("/sys/fs/cgroup" + self.parent) + glob.glob("/sys/fs/cgroup/*" + self.parent):
             if os.path.isdir(folder):  # the mounts of cpu and cpuacct can be one
                 with contextlib.suppress(OSError):
@@ -172,7 +185,7 @@ class Container:
         self.client.call("RemoveContainer", container_id=self.id)
 
     def execute(self, *command, timeout=10):
-        return self.client.call("ExecSync", container_id=self.id, cmd=list(command), timeout=timeout)
+        return self.client.call("ExecSync", container_id=self.id, cmd=list(command), timeout=timeout * PATIENCE)
 
     def out(self, *command):
         return self.execute(*command).stdout.decode()

@@ -22,6 +22,7 @@ state = "$work/state"
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.tested.options]
       BinaryName = "$RUNTIME"
       Root = "$work/runtime"
+      SystemdCgroup = ${systemd_cgroup:-false}
 TOML
 }
 

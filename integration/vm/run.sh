@@ -30,7 +30,7 @@ main() {
     for part; do
         [ -f "$here/parts/$part.sh" ] || { echo "run.sh: $part: no such part" >&2 && exit 2; }
     done
-    [ $# -gt 0 ] || set -- contract limits v2 rootless lsm userns ctr docker podman
+    [ $# -gt 0 ] || set -- contract limits v2 rootless lsm userns ctr cri docker podman podman-rootless
     if ! "$top/hack/need.sh" qemu-system-x86 mmdebstrap openssh-client e2fsprogs jq binutils; then
         skip "vm" "qemu cannot be installed here"
         closing
@@ -44,7 +44,7 @@ main() {
     vm=(--name "run-$$")
     trap 'finish' EXIT
     trap 'exit 143' TERM INT
-    lay_out "$work/share"
+    lay_out "$work/share" "$@"
     if ! "$here/run-in-vm" up "${vm[@]}" --cgroup "$cgroup" --lsm "$lsm" ${kernel:+--kernel "$kernel"} --share "$work/share"; then
         not_ok "vm: $variant starts"
         closing
@@ -64,7 +64,7 @@ finish() {
     rm -rf "$work"
 }
 
-# lay_out DIR: what the machine sees as /share.
+# lay_out DIR PART...: what the machine sees as /share.
 lay_out() {
     local contract
     mkdir -p "$1/bin"
@@ -75,9 +75,16 @@ lay_out() {
     rustc --edition 2024 -O -C target-feature=+crt-static -C panic=abort -C strip=symbols -o "$1/bin/guest" \
         "$top/tests/guest/guest.rs"
     mkdir "$1/integration"
-    cp -r "$top"/integration/{lib,vm,podman,seccomp} "$1/integration/"
+    cp -r "$top"/integration/{lib,vm,podman,seccomp,containerd} "$1/integration/"
+    case " ${*:2} " in *" cri "*) python_packages "$1/python" ;; esac
     [ ! -d "$top/../shared/spec-schema" ] || cp -r "$top/../shared/spec-schema" "$1/"
     chmod -R a+rX "$1"
+}
+
+# python_packages DIR: of the client of CRI, for the python of the machine, which is this Debian's.
+python_packages() {
+    . "$top/integration/containerd/cri.sh"
+    cri_packages && cp -r "$cri_folder" "$1"
 }
 
 # run_part RUNTIME PART: its counts are added to the sum.
@@ -97,5 +104,5 @@ run_part() {
     passed=$((passed + ${p:-0})) failed=$((failed + f)) skipped=$((skipped + ${s:-0}))
 }
 
-main "$@"
-exit
+# On one line: what is written into this file meanwhile is not read.
+main "$@"; exit
