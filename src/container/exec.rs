@@ -34,6 +34,9 @@ use std::time::Duration;
 /// How long a process that nobody has told us of may take to see that it is alone.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
+/// How long the freezer holds those who are to be killed, at most: kill --all and delete --force on cgroup v1.
+const KILLING: Duration = Duration::from_millis(100);
+
 /// What is asked for besides the plan.
 #[derive(Debug)]
 pub struct Request<'a> {
@@ -149,7 +152,13 @@ fn begin(record: &Record, plan: &ExecPlan, label: Option<&ExecLabel>, init: Borr
 
 /// A descriptor of init, if the container's state allows a new process.
 fn joinable(entry: &Entry, record: &Record, ignore_paused: bool) -> Result<OwnedFd> {
-    match status(entry, Some(record))? {
+    let mut seen = status(entry, Some(record))?;
+    if seen == Status::Paused && !ignore_paused {
+        // Who is told to resume a container that is being deleted looks for one in vain.
+        std::thread::sleep(KILLING);
+        seen = status(entry, Some(record))?;
+    }
+    match seen {
         Status::Created | Status::Running => {}
         // Ours waits for the resume; `delete --force` must not wait for ours.
         Status::Paused if ignore_paused => entry.unlock(),

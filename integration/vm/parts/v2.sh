@@ -104,7 +104,8 @@ same "memory.limit -1: memory.max" max "$(knob memory.max)"
 same "memory.swap -1: memory.swap.max" max "$(knob memory.swap.max)"
 same "unified overrides pids.limit: pids.max" 12 "$(knob pids.max)"
 same "cpu.idle: cpu.idle" 1 "$(knob cpu.idle)"
-same "cpu.idle: cpu.weight has no meaning" 0 "$(knob cpu.weight)"
+# The least there is: 0, and 1 from kernel 7 on.
+has "cpu.idle: cpu.weight has no meaning" '^[01]$' "$(knob cpu.weight)"
 same "cpu.quota -1 with a period: cpu.max" "max 50000" "$(knob cpu.max)"
 o delete --force edges
 start zero '.linux.resources += {memory: {limit: 67108864, swap: 67108864}, pids: {limit: 0}, cpu: {idle: 0, shares: 262144}}'
