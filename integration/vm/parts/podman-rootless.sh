@@ -1,6 +1,8 @@
 # Podman without root, with $RUNTIME below it: `tester` in a login session, systemd's cgroups and Podman's own, slirp4netns.
 # On cgroup v1 Podman leaves cgroups alone (--cgroup-manager disabled).
 [ "$(id -u)" != 0 ] || {
+    # What only a group of the user's may read.
+    groupadd -f shelf && usermod -aG shelf tester && install -d -m 750 -g shelf /srv/shelf && echo kept >/srv/shelf/note
     # Podman refuses to nest its storage on what is not the user's own; a login session is what users have.
     exec su -l tester -c "RUNTIME=${RUNTIME-} WORK_BELOW=/home/tester exec bash $(realpath "$0")"
 }
@@ -81,6 +83,9 @@ users() {
     has "$from: network by slirp4netns: the address" '10\.0\.2\.100' "$output"
     has "$from: network by slirp4netns: the way out" '^SSH-2' "$output"
     has "$from: volume" '^storage.conf$' "$output"
+    same "$from: run --group-add keep-groups: reads what a group may" kept \
+        "$(p run --rm --network none --group-add keep-groups -v /srv/shelf:/s:ro $image cat /s/note 2>&1)"
+    ends "$from: without keep-groups it does not" 1 p run --rm --network none -v /srv/shelf:/s:ro $image cat /s/note
     succeeds "$from: run --userns keep-id" p run --rm --userns keep-id --network host $image sh -c 'id -u; ls /sys/class/net'
     has "$from: run --userns keep-id: its output" '^1000$' "$output"
     has "$from: network of the host: its interfaces" 'eth0' "$output"
