@@ -53,7 +53,8 @@ fn told<T>(name: &'static str, call: libc::c_long, answer: rustix::io::Result<T>
 }
 
 /// What a call has made is worth something only where it can be attached: kernels have all of these calls or none, but
-/// profiles may not. Asked by those who may mount, or the answer would be about them.
+/// profiles may not. Asked by those who may mount, or the answer would be about them; once, not with every mount: the
+/// one static of the program, a fact of the kernel and not of a container.
 fn attachable(made: OwnedFd) -> Result<OwnedFd> {
     static SEEN: AtomicBool = AtomicBool::new(false);
     if SEEN.load(Ordering::Relaxed) || kernel::is_there(libc::SYS_move_mount) {
