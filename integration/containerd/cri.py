@@ -196,8 +196,8 @@ def statistics(client, pods):
     check("cri ContainerStats: processor time", now.cpu.usage_core_nano_seconds.value > 0)
     check("cri ContainerStats: memory", now.memory.working_set_bytes.value > 0)
     # containerd's own collector of the writable layer runs every ten seconds.
-    layer = within(25, lambda: stats().writable_layer.used_bytes.value)
-    check("cri ContainerStats: the writable layer", layer >= 4 << 20, layer)
+    full = within(25, lambda: stats().writable_layer.used_bytes.value >= 4 << 20)
+    check("cri ContainerStats: the writable layer", full, stats().writable_layer.used_bytes.value)
     listed = {s.attributes.id: s.memory.working_set_bytes.value for s in client.call("ListContainerStats").stats}
     check("cri ListContainerStats: memory of the container", listed.get(container.id, 0) > 0, listed)
     try:
