@@ -218,15 +218,7 @@ impl Files<'_> {
     }
 
     fn pressure(&self, file: &str) -> Result<Option<Pressure>> {
-        let line = |line: procfs::PressureRecord| PressureLine {
-            avg10: line.avg10,
-            avg60: line.avg60,
-            avg300: line.avg300,
-            total: line.total,
-        };
-        let text = self.text(file)?;
-        let read = MemoryPressure::from_buf_read(text.as_bytes()).ok();
-        Ok(read.map(|read| Pressure { some: line(read.some), full: line(read.full) }))
+        Ok(pressure(&self.text(file)?))
     }
 
     /// `hugetlb.SIZE.*` of every page size of the host, as the file names spell it.
@@ -235,6 +227,21 @@ impl Files<'_> {
         let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
         names.filter_map(|name| page_size(&name)).collect()
     }
+}
+
+/// A file of pressures, or nothing where the kernel gives none. Before Linux 5.13 cpu.pressure has no `full`: it counts as
+/// zeros, as in runc's answer.
+fn pressure(text: &str) -> Option<Pressure> {
+    let line = |line: procfs::PressureRecord| PressureLine {
+        avg10: line.avg10,
+        avg60: line.avg60,
+        avg300: line.avg300,
+        total: line.total,
+    };
+    let none = "\nfull avg10=0 avg60=0 avg300=0 total=0\n";
+    let full = if text.contains("full ") { "" } else { none };
+    let read = MemoryPressure::from_buf_read(format!("{}{full}", text.trim_end()).as_bytes()).ok()?;
+    Some(Pressure { some: line(read.some), full: line(read.full) })
 }
 
 /// Go's reading of these files: what is no number counts as 0.
@@ -255,6 +262,16 @@ fn page_size(name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pressure_without_a_line_of_full() {
+        let some = "some avg10=1.50 avg60=0.25 avg300=0.00 total=42\n";
+        let read = pressure(some).unwrap();
+        assert_eq!((read.some.avg10, read.some.total, read.full.avg10, read.full.total), (1.5, 42, 0.0, 0));
+        let read = pressure(&format!("{some}full avg10=0.00 avg60=0.00 avg300=0.00 total=7\n")).unwrap();
+        assert_eq!((read.some.total, read.full.total), (42, 7));
+        assert!(pressure("").is_none());
+    }
 
     #[test]
     fn page_sizes_are_spelled_as_the_kernel_does() {
