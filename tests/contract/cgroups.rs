@@ -177,7 +177,7 @@ fn cpu_limits_are_set() {
 
 #[test]
 fn cpu_burst_and_idle_are_set() {
-    contract!(Root, Ctrl("cpu"))
+    contract!(Root, Ctrl("cpu"), CpuIdle)
         .differs("runc", "1.1.5 does not know them")
         .differs("crun", "1.8.1 does not write burst")
         .run(|t| {

@@ -119,7 +119,7 @@ fn kill_all_reaches_every_process() {
             let dirs = leftovers::cgroups(&b.id);
             let dir = dirs
                 .iter()
-                .find(|d| d.starts_with("/sys/fs/cgroup/memory") || d.join("cgroup.kill").exists());
+                .find(|d| d.starts_with("/sys/fs/cgroup/memory") || d.join("cgroup.type").exists());
             let _ = t;
             dir.map_or(0, |d| {
                 std::fs::read_to_string(d.join("cgroup.procs")).unwrap_or_default().lines().count()

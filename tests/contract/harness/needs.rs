@@ -40,6 +40,8 @@ pub enum Need {
     Tool(&'static str),
     /// A kernel that does not make memory policies an error.
     Numa,
+    /// cpu.idle and a burst of the quota; the root cgroup has no such files to ask for.
+    CpuIdle,
 }
 
 impl Need {
@@ -89,6 +91,7 @@ impl Need {
             Need::Resource => (effective(24), "no CAP_SYS_RESOURCE".into()),
             Need::Schema => return super::config::schema_dir().map(|_| ()),
             Need::Tool(name) => return tool(name),
+            Need::CpuIdle => (kernel() >= (5, 15), "no cpu.idle before Linux 5.15".into()),
             Need::Numa => (Path::new("/sys/devices/system/node/node0").exists(), "no NUMA support".into()),
         };
         if met { Ok(()) } else { Err(reason) }
