@@ -210,6 +210,10 @@ impl Operator {
         while !self.shown.contains(words) {
             let ended = self.child.try_wait().unwrap();
             self.read(100);
+            if ended.is_some() {
+                // A read gives what came in one piece: the last words may be in several.
+                (0..20).for_each(|_| self.read(20));
+            }
             let found = self.shown.contains(words);
             assert!(found || ended.is_none(), "{ended:?} without `{words}`: {}", self.shown);
             assert!(found || Instant::now() < end, "no `{words}` in {}", self.shown);
