@@ -12,10 +12,12 @@ skip() { skipped=$((skipped + 1)); echo "ok - $1 # SKIP $2"; }
 # known NAME: prints why this runtime is expected to fail there.
 known() {
     [ -n "$known_file" ] && [ -e "$known_file" ] || return 1
-    local runtime pattern reason
-    while IFS='|' read -r runtime pattern reason; do
-        if [ "$runtime" = "$(basename "$RUNTIME")" ] && grep -qE -- "^($pattern)$" <<<"$1"; then
-            echo "$reason"
+    local line pattern
+    while IFS= read -r line; do
+        # The pattern may have alternatives: it ends at the last bar.
+        pattern=${line#*|} pattern=${pattern%|*}
+        if [ "${line%%|*}" = "$(basename "$RUNTIME")" ] && grep -qE -- "^($pattern)$" <<<"$1"; then
+            echo "${line##*|}"
             return 0
         fi
     done < <(grep -vE '^(#|$|orlop\|)' "$known_file")
