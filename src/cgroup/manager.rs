@@ -166,6 +166,11 @@ impl<'r> Manager<'r> {
         Ok(text.lines().find_map(|l| l.strip_prefix("oom_kill ")?.parse().ok()).unwrap_or(0))
     }
 
+    /// Whether the cgroup that counted memory has been removed.
+    pub fn memory_is_gone(&self) -> Result<bool> {
+        Ok(self.controller_place("memory")?.is_some_and(|place| !remove::exists(&place)))
+    }
+
     /// The memory limit in bytes; None when there is none.
     pub fn memory_limit(&self) -> Result<Option<u64>> {
         let Some(place) = self.controller_place("memory")? else { return Ok(None) };

@@ -99,7 +99,7 @@ fn remove_place(place: &Place, ours: bool, pauses: &mut u32) -> Result<()> {
     }
 }
 
-fn exists(place: &Place) -> bool {
+pub(super) fn exists(place: &Place) -> bool {
     cgroupfs::openat_dir(&place.mount, &place.path, false).is_ok()
 }
 

@@ -14,6 +14,7 @@ use crate::console::pty;
 use crate::error::{Call, Doing, Error, Result};
 use crate::host;
 use crate::plan::CreatePlan;
+use crate::plan::cgroup::unit::UnitPlan;
 use crate::plan::namespaces::{NsKind, Tree};
 use crate::process::notify;
 use crate::rootfs;
@@ -73,7 +74,10 @@ pub fn create(root: &Root, request: &Request) -> Result<Created> {
             let Attempt { record, heard, .. } = attempt;
             Ok(Created { entry, record, init, console, warnings: heard.warnings })
         }
-        Err(e) => Err(attempt.undo(root, &entry, e.doing("unable to start container process"))),
+        Err(e) => {
+            let e = attempt.cause(request.plan, e).doing("unable to start container process");
+            Err(attempt.undo(root, &entry, e))
+        }
     }
 }
 
@@ -334,6 +338,18 @@ impl Attempt<'_> {
         let Ok(child) = self.child() else { return Error::new("init died") };
         let at = before.map_or("at the start gate".to_owned(), |kind| format!("before {kind:?}"));
         death::explain(child, &self.record.cgroup, "init", &at)
+    }
+
+    /// What has failed may have done so because init, and with it its unit, was gone already.
+    fn cause(&self, plan: &CreatePlan, e: Error) -> Error {
+        let limited = plan.cgroup.unit.as_ref().is_some_and(UnitPlan::limits_memory);
+        match &self.init {
+            Some(init) if limited && death::took_its_cgroup(init, &self.record.cgroup) => {
+                Error::new("container init was killed, and its unit is gone (memory limit too low?)")
+                    .at("linux.resources.memory.limit")
+            }
+            _ => e,
+        }
     }
 
     /// Takes everything back; what could not be taken back is said with the error.

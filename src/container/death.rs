@@ -30,3 +30,12 @@ pub fn explain(child: &Child, cgroup: &CgroupRecord, who: &str, at: &str) -> Err
         None => Error::new(format!("{who} died {at}")),
     }
 }
+
+/// Whether the child was killed and its cgroup is gone, with the kernel's count of those killed for memory: systemd takes
+/// a scope away when nobody is left in it. For a child with a memory limit.
+pub fn took_its_cgroup(child: &Child, cgroup: &CgroupRecord) -> bool {
+    let pidfd = child.pidfd.as_fd();
+    Manager::open(cgroup).memory_is_gone().unwrap_or(false)
+        && ended_within(pidfd, Duration::from_secs(1))
+        && peek(pidfd) == Some(Ended::Killed(libc::SIGKILL))
+}

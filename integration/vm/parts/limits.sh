@@ -153,6 +153,16 @@ deleted() {
     [ "$driver" != systemd ] || same "$driver, $name: no unit is left" not-found "$(systemctl show "$unit" -p LoadState --value)"
 }
 
+# Too little for the runtime's own part of init. The scope goes with init, at any step of ours.
+starved() {
+    local said
+    if begin $driver starved '{memory: {limit: 4096}}'; then not_ok "$driver, starved: it does not run"; fi
+    said=$(<"$work/start.log")
+    same "$driver, starved: one line" 1 "$(wc -l <<<"$said")"
+    has "$driver, starved: the field" 'linux\.resources\.memory\.limit' "$said"
+    deleted
+}
+
 events() {
     local stats
     stats=$(rt events --stats "$name" 2>&1)
@@ -203,6 +213,7 @@ for driver in cgroupfs systemd; do
     v2 "cpu.shares 2" cpu.weight 1
     v2 "cpu.quota -1 with a period" cpu.max "max 50000"
     deleted
+    ! ours || for _ in 1 2 3 4; do starved; done
     if ours && [ -z "$(find /sys/fs/cgroup -maxdepth 3 -name cpu.idle -print -quit)" ]; then
         skip "$driver, idle" "the kernel has no cpu.idle (5.15)"
     elif ours; then

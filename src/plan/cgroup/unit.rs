@@ -53,6 +53,13 @@ pub struct UnitPlan {
     pub control_group: Option<String>,
 }
 
+impl UnitPlan {
+    /// Whether its processes can be killed for want of memory, and systemd then take the unit away.
+    pub fn limits_memory(&self) -> bool {
+        self.start.iter().chain(&self.limits).any(|p| ["MemoryMax", "MemoryLimit"].contains(&p.name.as_ref()))
+    }
+}
+
 fn property(name: &str, value: Value) -> Property {
     Property { name: name.into(), value, since: 0 }
 }
