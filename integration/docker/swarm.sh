@@ -70,6 +70,14 @@ runs() { [ "$(tasks "$1" "${3-.*}")" = "$2" ]; }
 # task NODE SERVICE: the id of one of the service's containers on that node.
 task() { on "$1" ps -q --filter "label=com.docker.swarm.service.name=$2" | head -n 1; }
 
+# editions: what each container that runs, on every node, was given as its edition, a line each.
+editions() {
+    local node id
+    for node in 1 2 3; do
+        for id in $(on $node ps -q); do on $node exec "$id" sh -c 'echo $edition' </dev/null; done
+    done
+}
+
 # containers: how many run on all nodes that are there.
 containers() {
     local node sum=0
@@ -145,11 +153,11 @@ for order in start-first stop-first; do
         --update-order $order --update-parallelism 1 --update-delay 0s --env-add "edition=$order" crew
     same "docker service update --update-order $order: completed" completed "$(on 1 service inspect -f '{{.UpdateStatus.State}}' crew)"
     same "docker service update --update-order $order: every task is of the new edition" "3 3" \
-        "$(tasks crew) $(for node in 1 2 3; do for id in $(on $node ps -q); do on $node exec "$id" sh -c 'echo $edition' </dev/null; done; done | grep -c "^$order\$")"
+        "$(tasks crew) $(editions | grep -c "^$order\$")"
 done
 succeeds "docker service rollback: it converges" on 1 service rollback --quiet --detach=false crew
 within 20 runs crew 3
-same "docker service rollback: the edition of before" start-first "$(on 3 exec "$(task 3 crew)" sh -c 'echo $edition')"
+same "docker service rollback: the edition of before" start-first "$(editions | sort -u)"
 
 quietly on 1 service create "${service[@]}" --name lost --restart-condition none $image no-such-program
 within 20 eval 'on 1 service ps --format "{{.CurrentState}}" lost | grep -q "Rejected\|Failed"'
@@ -206,7 +214,8 @@ start_node 3 || not_ok "swarm: the lost node starts again" "$(tail "$work/node3.
 within 40 eval 'on 1 node ls --format "{{.Hostname}} {{.Status}}" | grep -q "node3 Ready"'
 has "docker node ls: the lost node is ready again" '^node3 Ready$' "$(on 1 node ls --format '{{.Hostname}} {{.Status}}')"
 succeeds "docker service update --force: over all nodes again" on 1 service update --quiet --detach=false --force crew
-same "docker service update --force: the node that was lost has its task" 1 "$(tasks crew node3)"
+# How many is the scheduler's choice: it has been seen to give a returned node two.
+has "docker service update --force: the node that was lost has tasks again" '^[1-3]$' "$(tasks crew node3)"
 
 succeeds "docker service rm: it goes" on 1 service rm crew
 within 30 eval '[ -z "$(on 1 ps -aq; on 2 ps -aq; on 3 ps -q)" ]'
