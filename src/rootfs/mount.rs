@@ -10,7 +10,7 @@ use rustix::fs::{FileType, Mode, OFlags, XattrFlags};
 use crate::error::{Call, Doing, Error, Result};
 use crate::plan::rootfs::{BindOp, Fallback, FsOp, MOUNT_ATTR_ATIME_MASK, MountOp, Opener, Target, What};
 use crate::rootfs::{Filler, copy_up, devices, masks};
-use crate::sys::mount::is_procfs;
+use crate::sys::mount::{self, Attr, is_procfs};
 use crate::sys::path::{Found, Last, identity, kind, kind_words};
 use crate::sys::tree::{self, NewFs, Tree};
 
@@ -20,6 +20,7 @@ impl Filler {
             What::FileSystem(fs) => self.file_system(op, fs),
             What::Bind(bind) => self.bind(index, op, bind),
             What::Remount { flags, data } => self.remount(op, *flags, data),
+            What::RemountBind { set, clear, must_clear } => self.remount_bind(op, *set, *clear, *must_clear),
         };
         answer.at_with(|| op.at.clone()).doing_with(|| phrase(op))
     }
@@ -131,6 +132,25 @@ impl Filler {
         let data = std::ffi::CString::new(data).map_err(|_| Error::new("a NUL in an option"))?;
         let data = (!data.is_empty()).then_some(data.as_c_str());
         self.proc.get()?.mount(None, target.as_fd(), None, flags, data)?;
+        self.remounted(op, target)
+    }
+
+    /// Never mount(2)'s MS_REMOUNT alone: that would change the file system, which may be the host's.
+    fn remount_bind(&mut self, op: &MountOp, set: u64, clear: u64, must_clear: u64) -> Result<()> {
+        let target = self.root.find(&op.destination, Last::Follow)?;
+        let change = |clear| tree::set_attr(target.as_fd(), set, clear, &self.proc);
+        match change(clear) {
+            Err(e) if e.errno() == libc::EPERM => keep_locked(target.as_fd(), clear, must_clear, e, change)?,
+            Err(e) if e.errno() == libc::EINVAL => return Err(e.hint("is anything mounted there?")),
+            answer => answer?,
+        }
+        self.remounted(op, target)
+    }
+
+    fn remounted(&mut self, op: &MountOp, target: OwnedFd) -> Result<()> {
+        if let Some((set, clear)) = op.recursive {
+            mount::mount_setattr(target.as_fd(), true, Attr { set, clear, ..Attr::default() })?;
+        }
         self.finish(op, target)
     }
 
@@ -196,7 +216,11 @@ pub(super) fn change_attributes(tree: &mut Tree, op: &MountOp, bind: &BindOp, wh
             Changer::RuntimeForUserns => Err(Error::sys("mount_setattr", libc::EPERM)),
         };
         match answer {
-            Err(e) if e.errno() == libc::EPERM => keep_locked(tree, bind, e)?,
+            Err(e) if e.errno() == libc::EPERM => {
+                let Some(fd) = tree.fd().map(|fd| fd.try_clone_to_owned()) else { return Err(e) };
+                let fd = fd.call("fcntl")?;
+                keep_locked(fd.as_fd(), bind.clear, bind.must_clear, e, |clear| tree.set_attr(bind.set, clear))?;
+            }
             answer => answer?,
         }
         tree.may_stay(bind.clear & !bind.must_clear);
@@ -209,17 +233,21 @@ pub(super) fn change_attributes(tree: &mut Tree, op: &MountOp, bind: &BindOp, wh
 
 /// Flags of a mount that came from a more privileged mount namespace are locked: they stay, unless the
 /// configuration insists.
-fn keep_locked(tree: &mut Tree, bind: &BindOp, refused: Error) -> Result<()> {
-    let Some(fd) = tree.fd() else { return Err(refused) };
-    let locked = tree::lockable_attr(fd)? & bind.clear;
-    if locked & bind.must_clear != 0 {
+fn keep_locked(
+    mount: BorrowedFd<'_>,
+    clear: u64,
+    must_clear: u64,
+    refused: Error,
+    change: impl FnOnce(u64) -> Result<()>,
+) -> Result<()> {
+    let locked = tree::lockable_attr(mount)? & clear;
+    if locked & must_clear != 0 {
         return Err(refused.hint(format!(
             "the source is mounted {}, which a user namespace cannot undo",
-            attr_words(locked & bind.must_clear)
+            attr_words(locked & must_clear)
         )));
     }
-    let answer = tree.set_attr(bind.set, bind.clear & !locked);
-    answer.map_err(|e| match bind.clear & MOUNT_ATTR_ATIME_MASK {
+    change(clear & !locked).map_err(|e| match clear & MOUNT_ATTR_ATIME_MASK {
         0 => e,
         _ => e.hint("a user namespace cannot change the access-time flags of the source"),
     })
@@ -237,7 +265,7 @@ fn phrase(op: &MountOp) -> String {
     match &op.what {
         What::FileSystem(fs) => format!("mount {} on {on}", fs.fs_type),
         What::Bind(bind) => format!("mount {} on {on}", bind.source.display()),
-        What::Remount { .. } => format!("remount {on}"),
+        What::Remount { .. } | What::RemountBind { .. } => format!("remount {on}"),
     }
 }
 

@@ -100,6 +100,30 @@ fn cleared_flags_are_cleared() {
     });
 }
 
+/// Without MS_BIND the same words would reconfigure the file system, which here is the host's.
+#[test]
+fn bind_and_remount_leave_the_file_system_as_it_is() {
+    contract!(Root).run(|t| {
+        let b = t.bundle();
+        let (writable, closed) = (t.fresh_dir("writable"), t.fresh_dir("closed"));
+        t.mount("tmpfs", &writable, "tmpfs", MsFlags::empty(), "mode=755");
+        t.mount("tmpfs", &closed, "tmpfs", MsFlags::MS_RDONLY, "mode=755");
+        bind(&b, &writable, "/d", &["rbind"]);
+        bind(&b, &writable, "/d", &["bind", "remount", "ro", "noexec"]);
+        bind(&b, &closed, "/e", &["bind"]);
+        bind(&b, &closed, "/e", &["remount", "bind", "nosuid"]);
+        let r = t.report(&b, &["create:/d/x", "create:/e/x"]);
+        let (options, .., of_fs) = mount_line(&r, "/d");
+        assert!(has(&options, "ro") && has(&options, "noexec") && has(&of_fs, "rw"), "{options} {of_fs}");
+        for path in ["~1d", "~1e"] {
+            assert_eq!(of(&r["probes"], &format!("create:{path}~1x/errno")), libc::EROFS, "{path}");
+        }
+        let (options, .., of_fs) = mount_line(&r, "/e");
+        assert!(has(&options, "rw") && has(&options, "nosuid") && has(&of_fs, "ro"), "{options} {of_fs}");
+        std::fs::write(writable.join("x"), "").unwrap();
+    });
+}
+
 /// The `fields` of `bind` apply to the mount, not to what lies below it; `rro` and the like do.
 #[test]
 fn rbind_ro_leaves_submounts_writable() {

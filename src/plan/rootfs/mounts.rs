@@ -51,10 +51,17 @@ pub struct MountOp {
 pub enum What {
     FileSystem(FsOp),
     Bind(BindOp),
-    /// Option `remount`: MS_* and data for what is mounted there already.
+    /// Option `remount`: MS_* and data for what is mounted there already, the file system of everybody who has it.
     Remount {
         flags: u64,
         data: String,
+    },
+    /// `remount` with `bind`: MOUNT_ATTR_* of that one mount, replaced as a whole. The file system may be the host's.
+    RemountBind {
+        set: u64,
+        clear: u64,
+        /// As [`BindOp::must_clear`].
+        must_clear: u64,
     },
 }
 
@@ -218,6 +225,10 @@ fn entry(
     };
     if options.set & libc::MS_REMOUNT != 0 {
         op.over_proc = true;
+        if bind {
+            let (set, clear, must_clear) = bind_attr(&options);
+            op.what = What::RemountBind { set, clear: clear | PLAIN & !set, must_clear };
+        }
     } else if bind {
         op.what = What::Bind(bind_op(bundle, view, &op.at, mount, &options)?);
     } else if fs_type.is_empty() {
@@ -385,10 +396,12 @@ fn attr_of(flags: u64) -> u64 {
     pairs.iter().filter(|(flag, _)| flags & flag != 0).fold(0, |all, (_, attr)| all | attr)
 }
 
+/// Attributes that one option is enough to replace as a whole.
+const PLAIN: u64 =
+    MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOSYMFOLLOW;
+
 /// What a bind mount changes of its source: (set, clear, must_clear).
 pub fn bind_attr(options: &MountOptions) -> (u64, u64, u64) {
-    const PLAIN: u64 =
-        MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOSYMFOLLOW;
     const TIMES: u64 = libc::MS_NOATIME | libc::MS_RELATIME | libc::MS_STRICTATIME;
     let mut set = attr_of(options.set);
     let mut clear = 0;

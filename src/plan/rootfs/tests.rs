@@ -88,6 +88,22 @@ fn an_option_of_a_bind_replaces_all_flags_and_none_keeps_them() {
 }
 
 #[test]
+fn a_remount_of_a_bind_is_about_the_mount_alone() {
+    let of = |options: &[&str]| {
+        one(json!({"destination": "/x", "type": "bind", "source": "src", "options": options}), &view()).what
+    };
+    let wanted = |set, clear, must_clear| What::RemountBind { set, clear, must_clear };
+    assert_eq!(
+        of(&["bind", "remount", "ro"]),
+        wanted(MOUNT_ATTR_RDONLY, PLAIN & !MOUNT_ATTR_RDONLY, 0)
+    );
+    assert_eq!(of(&["remount", "rw"]), wanted(0, PLAIN, MOUNT_ATTR_RDONLY));
+    assert_eq!(of(&["remount"]), wanted(0, PLAIN, 0));
+    let tmpfs = json!({"destination": "/x", "type": "tmpfs", "options": ["remount", "ro"]});
+    assert!(matches!(one(tmpfs, &view()).what, What::Remount { .. }));
+}
+
+#[test]
 fn sources_are_relative_to_the_bundle() {
     assert_eq!(bind_of(&["rbind"]).source, Path::new("/bundle/src"));
     assert!(bind_of(&["rbind"]).recursive);
