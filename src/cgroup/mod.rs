@@ -168,11 +168,11 @@ impl Cgroups {
     pub fn apply(&mut self, plan: &CgroupPlan) -> Result<()> {
         // Init is in the scope by now.
         self.sleeper = None;
-        if let Some(plan) = &plan.unit {
-            systemd::set_properties(&plan.unit, &plan.limits)?;
-        }
         if let Some(check) = &plan.memory_check {
             files::check_memory(&self.places, check)?;
+        }
+        if let Some(plan) = &plan.unit {
+            systemd::set_properties(&plan.unit, &plan.limits)?;
         }
         files::apply(&self.places, &plan.writes)
             .map_err(|e| if plan.rootless && files::is_refusal(&e) { e.hint(ROOTLESS) } else { e })?;

@@ -33,6 +33,8 @@ pub fn pidfd_open(pid: i32) -> Result<OwnedFd> {
     let number = Pid::from_raw(pid).ok_or(Error::sys("pidfd_open", libc::ESRCH))?;
     match rustix::process::pidfd_open(number, PidfdFlags::empty()) {
         Err(e) if is_missing(libc::SYS_pidfd_open, e.raw_os_error()) => stand_in(pid),
+        // What kernels before 6.15 call EINVAL: a thread has the number.
+        Err(Errno::NOENT) => Err(Error::sys("pidfd_open", libc::EINVAL)),
         answer => answer.call("pidfd_open"),
     }
 }
@@ -345,6 +347,7 @@ mod tests {
         });
         let id = receive.recv().unwrap();
         assert_eq!(stand_in(id).unwrap_err().errno(), libc::EINVAL);
+        assert_eq!(pidfd_open(id).unwrap_err().errno(), libc::EINVAL);
         drop(end);
         thread.join().unwrap();
     }

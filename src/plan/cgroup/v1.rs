@@ -23,6 +23,11 @@ pub(super) fn cpu(l: &mut Limits<'_>, at: usize, cpu: &LinuxCpu) {
             "linux.resources.cpu.realtimeRuntime",
         ));
     }
+    if let Some(idle) = cpu.idle() {
+        let mut w = write(at, "cpu.idle", idle.to_string(), "linux.resources.cpu.idle");
+        w.need = if idle == 0 { Need::IfPresent } else { Need::Required };
+        l.writes.push(w);
+    }
     // An idle group has no shares: the kernel refuses them (EINVAL).
     if let Some(shares) = cpu.shares().filter(|v| *v != 0 && cpu.idle() != Some(1)) {
         l.writes.push(write(at, "cpu.shares", shares.to_string(), "linux.resources.cpu.shares"));
@@ -42,11 +47,6 @@ pub(super) fn cpu(l: &mut Limits<'_>, at: usize, cpu: &LinuxCpu) {
     }
     if let Some(quota) = cpu.quota().filter(|v| *v != 0) {
         l.writes.push(write(at, "cpu.cfs_quota_us", quota.to_string(), "linux.resources.cpu.quota"));
-    }
-    if let Some(idle) = cpu.idle() {
-        let mut w = write(at, "cpu.idle", idle.to_string(), "linux.resources.cpu.idle");
-        w.need = if idle == 0 { Need::IfPresent } else { Need::Required };
-        l.writes.push(w);
     }
 }
 
