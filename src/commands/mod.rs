@@ -193,11 +193,13 @@ impl Context {
             }
             return Ok(path);
         }
-        let root = rustix::process::geteuid().is_root()
-            && (!crate::host::in_user_namespace()? || std::env::var("USER").as_deref() == Ok("root"));
+        let uid_0 = rustix::process::geteuid().is_root();
+        let root =
+            uid_0 && (!crate::host::in_user_namespace()? || std::env::var("USER").as_deref() == Ok("root"));
         match std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()) {
             Some(dir) if !root => Ok(PathBuf::from(dir).join("orlop")),
-            None if !root => Err(Error::new("XDG_RUNTIME_DIR is not set, nowhere to keep the state")
+            // Uid 0 of a container that runs engines has no session: the directory is its own there.
+            None if !uid_0 => Err(Error::new("XDG_RUNTIME_DIR is not set, nowhere to keep the state")
                 .hint("set it, or choose a directory with --root")),
             _ => Ok(PathBuf::from(DEFAULT_ROOT)),
         }

@@ -3,6 +3,7 @@
 use super::{Context, Outcome};
 use crate::container::start::{self, Words};
 use crate::container::{delete, status};
+use crate::error::Kind;
 use crate::process::notify::Notify;
 use crate::state::{Entry, Record, Root};
 use anyhow::Context as _;
@@ -37,7 +38,6 @@ pub fn release_notified(
     let notify = Notify::bind(entry.path(), host)?;
     let init = status::living_init(record)?;
     release(context, root, entry, record)?;
-    entry.unlock();
     let pid = record.init.as_ref().and_then(|init| Pid::from_raw(init.pid));
     if let (Some(init), Some(pid)) = (init, pid) {
         let mut warnings = Vec::new();
@@ -47,14 +47,19 @@ pub fn release_notified(
     Ok(())
 }
 
-/// Starts, and stops the container again when a poststart hook fails (runtime.md).
+/// Starts, and stops the container again when a poststart hook fails (runtime.md). The program runs by then, so the
+/// lock is open: the hook, or anybody beside it, may exec into the container.
 pub fn release(context: &Context, root: &Root, entry: &Entry, record: &Record) -> crate::error::Result<()> {
     start::start(entry, record, || words(entry))?;
-    if let Err(e) = start::poststart(record) {
-        context.warn_all(&delete::destroy(root, entry, record)?);
-        return Err(e);
+    entry.unlock();
+    let Err(e) = start::poststart(record) else { return Ok(()) };
+    match entry.lock() {
+        Ok(()) => context.warn_all(&delete::destroy(root, entry, record)?),
+        // Somebody has deleted it meanwhile.
+        Err(gone) if gone.kind() == Kind::NoContainer => {}
+        Err(locked) => return Err(e.hint(format!("the container could not be stopped: {locked}"))),
     }
-    Ok(())
+    Err(e)
 }
 
 /// args[0] and the hooks, from the kept config.json: only for the words of a failure.

@@ -295,7 +295,11 @@ impl Joined<'_> {
 
     fn finish(&mut self) -> Result<Child> {
         self.cgroups.enter_last(self.process()?.pid)?;
-        limits::set(self.process()?.pid, &self.plan.process)?;
+        let pid = self.process()?.pid;
+        limits::set_rlimits(pid, &self.plan.process)?;
+        if let Some(value) = self.plan.process.oom_score_adj.filter(|_| self.plan.hide_early) {
+            limits::set_oom_score(pid, value)?;
+        }
         self.tell(Kind::Release)?;
         while let Some((message, _)) = self.heard.next(&self.channel)? {
             if message.kind == Kind::Listener {

@@ -68,7 +68,12 @@ fn steps(inherited: &Inherited, born: bool) -> Result<(), Failed> {
     let at = |step: Step| move |e: Error| Failed { step, error: Box::new(e) };
     let (plan, channel) = (inherited.plan, inherited.channel);
 
-    // I1: hidden and accounted for before anything else.
+    // I1: hidden and accounted for before anything else, but for what is denied to who hides.
+    if !plan.hide_early
+        && let Some(value) = plan.process.oom_score_adj
+    {
+        super::limits::set_oom_score(std::process::id().cast_signed(), value).map_err(at(Step::I1))?;
+    }
     set_dumpable(false);
     close_inherited(inherited.runtime_end);
     set_name(c"orlop:[join]");

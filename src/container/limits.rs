@@ -7,17 +7,13 @@ use crate::plan::process::ProcessPlan;
 use rustix::fs::{Mode, OFlags};
 use std::os::fd::AsFd;
 
-/// Both, for a process without an intermediate. `pid`: a child of ours that has not been reaped.
-pub fn set(pid: i32, process: &ProcessPlan) -> Result<()> {
-    set_rlimits(pid, process)?;
-    process.oom_score_adj.map_or(Ok(()), |value| set_oom_score(pid, value))
-}
-
+/// `pid`: a child of ours that has not been reaped.
 pub fn set_rlimits(pid: i32, process: &ProcessPlan) -> Result<()> {
     let child = rustix::process::Pid::from_raw(pid).ok_or_else(|| Error::new("no process"))?;
     crate::process::rlimits::set(child, &process.rlimits)
 }
 
+/// `pid`: ourselves, or a child whose own files the kernel gives us: not, for another user than root, one that hides.
 pub fn set_oom_score(pid: i32, value: i32) -> Result<()> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory = rustix::fs::open(format!("/proc/{pid}"), flags, Mode::empty()).call("open")?;

@@ -63,6 +63,8 @@ pub struct ExecPlan {
     pub cgroups: Vec<Hierarchy>,
     /// Where the container's cgroup takes no process, that of init will do (v2: the payload manages children).
     pub cgroup_of_init: bool,
+    /// The joiner hides at once. Not below another user than root: from then on its own files are not ours.
+    pub hide_early: bool,
     /// How the process gets into its cgroup when the kernel refuses it.
     pub attach: Option<AttachPlan>,
     /// /dev is the container's: stdio that is the host's /dev/null is exchanged.
@@ -99,7 +101,7 @@ pub fn plan(wanted: &Wanted<'_>, facts: &HostFacts) -> Result<ExecPlan> {
         notify_socket: None,
         no_new_keyring: wanted.no_new_keyring,
         userns,
-        setgroups_denied: facts.setgroups_denied || userns && facts.euid != 0 && !has_range(wanted.config),
+        setgroups: process::SetGroups::of(facts, userns && facts.euid != 0 && !has_range(wanted.config)),
         grantable: if userns { u64::MAX } else { facts.grantable },
     };
     let grantable = options.grantable;
@@ -126,6 +128,7 @@ pub fn plan(wanted: &Wanted<'_>, facts: &HostFacts) -> Result<ExecPlan> {
         attach: attach::plan(&cgroups, wanted.cgroup.layout, facts.asker.as_ref()),
         cgroups,
         cgroup_of_init: wanted.flags.cgroups.is_empty(),
+        hide_early: facts.euid == 0,
         own_dev: has_own_dev(wanted.config),
         annotations: spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
         warnings,

@@ -121,7 +121,7 @@ pub fn create(bundle: &Bundle, options: &Options, facts: &HostFacts) -> Result<C
         notify_socket: facts.notify_socket.clone(),
         no_new_keyring: options.no_new_keyring,
         userns,
-        setgroups_denied: facts.setgroups_denied || ids.as_ref().is_some_and(|ids| ids.deny_setgroups),
+        setgroups: process::SetGroups::of(facts, ids.as_ref().is_some_and(|ids| ids.deny_setgroups)),
         // The root of a user namespace holds all that the kernel knows; what it does not know it ignores.
         grantable: if userns { u64::MAX } else { facts.grantable },
     };

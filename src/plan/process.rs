@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::capabilities::CapabilityPlan;
 use super::environment::{self, Environment};
+use super::facts::HostFacts;
 use super::fds::FdPlan;
 use super::scheduling::{self, ExecAffinity, MemoryPolicyPlan, SchedulerPlan};
 use crate::error::{Error, Result};
@@ -32,10 +33,31 @@ pub struct Options {
     pub no_new_keyring: bool,
     /// The container has a user namespace of its own or joins one.
     pub userns: bool,
-    /// Its gid map is written without privilege over groups, so setgroups(2) is denied in it.
-    pub setgroups_denied: bool,
+    pub setgroups: SetGroups,
     /// Capabilities that the process can get at all (`security::capabilities::grantable`).
     pub grantable: u64,
+}
+
+/// setgroups(2) in the user namespace of the process (user_namespaces(7)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SetGroups {
+    Allowed,
+    /// The gid map is written without privilege over groups: its author asks for what it cannot give.
+    Denied,
+    /// Denied to the root of the namespace that we are in. Engines there (Podman with a map of one id) pass on the
+    /// groups of the image's users, not somebody's wish: they are left out, as with runc and crun.
+    Nowhere,
+}
+
+impl SetGroups {
+    /// `by_map`: the container's own map denies it.
+    pub fn of(facts: &HostFacts, by_map: bool) -> Self {
+        match facts.setgroups_denied {
+            true if facts.euid == 0 => SetGroups::Nowhere,
+            false if !by_map => SetGroups::Allowed,
+            _ => SetGroups::Denied,
+        }
+    }
 }
 
 impl Default for Options {
@@ -47,7 +69,7 @@ impl Default for Options {
             notify_socket: None,
             no_new_keyring: false,
             userns: false,
-            setgroups_denied: false,
+            setgroups: SetGroups::Allowed,
             grantable: u64::MAX,
         }
     }
@@ -141,7 +163,7 @@ pub fn plan_process(
     }
     let linux = spec.linux().as_ref();
     let terminal = process.terminal().unwrap_or(false);
-    let (groups, set_groups) = groups(process, spec, options)?;
+    let (groups, set_groups) = groups(process, spec, options, warnings)?;
     Ok(ProcessPlan {
         argv: argv(process)?,
         env: environment::plan(
@@ -236,7 +258,12 @@ fn mapped(id: u32, maps: Option<&Vec<LinuxIdMapping>>, field: &str, kind: &str) 
     }
 }
 
-fn groups(process: &Process, spec: &Spec, options: &Options) -> Result<(Vec<u32>, bool)> {
+fn groups(
+    process: &Process,
+    spec: &Spec,
+    options: &Options,
+    warnings: &mut Vec<String>,
+) -> Result<(Vec<u32>, bool)> {
     let keep = spec.annotations().as_ref().and_then(|all| all.get(KEEP_GROUPS)).is_some_and(|v| v != "0");
     let groups = process.user().additional_gids().clone().unwrap_or_default();
     if keep {
@@ -248,17 +275,24 @@ fn groups(process: &Process, spec: &Spec, options: &Options) -> Result<(Vec<u32>
             format_args!("{} groups are more than the kernel's {MOST_GROUPS}", groups.len()),
         ));
     }
-    if options.setgroups_denied && !groups.is_empty() {
-        return Err(Error::field(
-            "process.user.additionalGids",
-            "cannot be set: an unprivileged user namespace denies setgroups",
-        ));
+    const DENIED: &str = "cannot be set: an unprivileged user namespace denies setgroups";
+    match options.setgroups {
+        SetGroups::Denied if !groups.is_empty() => {
+            return Err(Error::field("process.user.additionalGids", DENIED));
+        }
+        SetGroups::Nowhere => {
+            if !groups.is_empty() {
+                warnings.push(format!("process.user.additionalGids {DENIED}"));
+            }
+            return Ok((Vec::new(), false));
+        }
+        _ => {}
     }
     let maps = spec.linux().as_ref().and_then(|l| l.gid_mappings().as_ref());
     for (index, gid) in groups.iter().enumerate() {
         mapped(*gid, maps, &format!("process.user.additionalGids[{index}]"), "gid")?;
     }
-    Ok((groups, !options.setgroups_denied))
+    Ok((groups, options.setgroups == SetGroups::Allowed))
 }
 
 fn rlimits(wanted: &[PosixRlimit]) -> Result<Vec<RlimitPlan>> {

@@ -84,9 +84,12 @@ fn groups_can_be_kept_or_denied() {
     let kept = json!({"annotations": {"run.oci.keep_original_groups": "1"}});
     let p = with(user.clone(), kept, &Options::default()).unwrap();
     assert_eq!((p.groups, p.set_groups), (vec![], false));
-    let denied = Options { setgroups_denied: true, ..Options::default() };
-    assert!(with(user, json!({}), &denied).is_err());
+    let denied = Options { setgroups: SetGroups::Denied, ..Options::default() };
+    assert!(with(user.clone(), json!({}), &denied).is_err());
     assert!(!with(json!({}), json!({}), &denied).unwrap().set_groups);
+    let nowhere = Options { setgroups: SetGroups::Nowhere, ..Options::default() };
+    let p = with(user, json!({}), &nowhere).unwrap();
+    assert_eq!((p.groups, p.set_groups), (vec![], false));
 }
 
 #[test]

@@ -219,7 +219,9 @@ pub(super) fn change_attributes(tree: &mut Tree, op: &MountOp, bind: &BindOp, wh
             Err(e) if e.errno() == libc::EPERM => {
                 let Some(fd) = tree.fd().map(|fd| fd.try_clone_to_owned()) else { return Err(e) };
                 let fd = fd.call("fcntl")?;
-                keep_locked(fd.as_fd(), bind.clear, bind.must_clear, e, |clear| tree.set_attr(bind.set, clear))?;
+                keep_locked(fd.as_fd(), bind.clear, bind.must_clear, e, |clear| {
+                    tree.set_attr(bind.set, clear)
+                })?;
             }
             answer => answer?,
         }

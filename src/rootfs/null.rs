@@ -5,10 +5,11 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 
 use super::devices;
 use crate::error::{Call, Doing, Error, Result};
+use crate::sys::mount;
 use crate::sys::path::{RootFd, identity, is_char_device};
 use crate::sys::stdio;
 
@@ -22,12 +23,28 @@ pub fn own(root: &RootFd) -> Result<()> {
         }
         let null = match own.take() {
             Some(null) => null,
-            None => open(root).doing("open the container's /dev/null")?,
+            // A broken /dev must not keep anybody from an exec that repairs it.
+            None => match open(root) {
+                Ok(null) => null,
+                Err(e) => private().map_err(|_| e).doing("open the container's /dev/null")?,
+            },
         };
         stdio::replace(number, null.as_fd())?;
         own = Some(null);
     }
     Ok(())
+}
+
+/// A node that nobody else has: in a file system of its own, which ends with the descriptor.
+fn private() -> Result<OwnedFd> {
+    let context = mount::fsopen("tmpfs")?;
+    mount::fsconfig_create(context.as_fd())?;
+    let dir = mount::fsmount(context.as_fd(), 0)?;
+    let device = rustix::fs::makedev(1, 3);
+    rustix::fs::mknodat(&dir, c"null", FileType::CharacterDevice, Mode::from_raw_mode(0o666), device)
+        .call("mknodat")?;
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    rustix::fs::openat(&dir, c"null", flags, Mode::empty()).call("openat")
 }
 
 /// Verified before it is opened, for opening alone can act on a device, and after, for the name may have

@@ -100,6 +100,20 @@ fn cleared_flags_are_cleared() {
     });
 }
 
+/// `docker run -v /dev/urandom:/dev/random`, `--privileged -v /dev/null:/dev/kmsg`: whose device is at that place is the
+/// caller's choice.
+#[test]
+fn a_mount_on_the_path_of_a_device_stays() {
+    contract!(Root).run(|t| {
+        let b = t.bundle();
+        b.add("linux/devices", json!({ "path": "/dev/kmsg", "type": "c", "major": 1, "minor": 11 }));
+        bind(&b, Path::new("/dev/urandom"), "/dev/random", &["bind"]);
+        bind(&b, Path::new("/dev/null"), "/dev/kmsg", &["bind"]);
+        b.shell("exec stat -c %t:%T /dev/random /dev/kmsg");
+        assert_eq!(t.run(&b).ok().stdout, "1:9\n1:3\n");
+    });
+}
+
 /// Without MS_BIND the same words would reconfigure the file system, which here is the host's.
 #[test]
 fn bind_and_remount_leave_the_file_system_as_it_is() {

@@ -2,7 +2,7 @@
 
 use crate::contract;
 use crate::harness::test::wait_file;
-use crate::harness::{Bundle, Test};
+use crate::harness::{Bundle, Test, runtime};
 use serde_json::json;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -148,6 +148,23 @@ fn poststart_runs_after_the_execve_and_before_start_returns() {
         t.start(&b).ok();
         let text = std::fs::read_to_string(&file).unwrap_or_default();
         assert!(text.contains("/guest") && text.ends_with("end\n"), "{text:?}");
+    });
+}
+
+/// The program runs by then, and such a hook may want to look at it from inside.
+#[test]
+fn a_poststart_hook_may_exec() {
+    contract!(Root).run(|t| {
+        let b = t.bundle();
+        let file = t.fresh("inside");
+        let (path, root) = (runtime::get().path.display(), t.root.display());
+        let exec = format!("{path} --root {root} exec {} /bin/echo inside </dev/null", b.id);
+        hook(&b, "poststart", &format!("cat > /dev/null; {exec} >{0} 2>&1", file.display()));
+        b.args(&["/bin/sleep", "1000"]);
+        t.create(&b).ok();
+        t.start(&b).ok();
+        assert_eq!(std::fs::read_to_string(&file).unwrap_or_default(), "inside\n");
+        assert_eq!(t.status(&b.id), "running");
     });
 }
 

@@ -2,9 +2,9 @@
 
 use crate::contract;
 use crate::harness::exec::{end, words};
-use crate::harness::leftovers;
 use crate::harness::socket::Receiving;
 use crate::harness::test::{parse_report, wait_until};
+use crate::harness::{leftovers, runtime};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::fs::File;
@@ -75,6 +75,27 @@ fn stdio_belongs_to_the_user_and_null_is_the_containers() {
             let lines: Vec<_> = out.stdout.lines().collect();
             assert_eq!(lines[0], lines[1], "{lines:?}");
         });
+}
+
+/// Who repairs it execs, and has a /dev/null of the host for standard input.
+#[test]
+fn a_broken_null_keeps_nobody_out() {
+    contract!(Root).differs("runc", "takes whatever file is there").run(|t| {
+        let b = t.running();
+        let null = format!("/proc/{}/root/dev/null", t.pid(&b.id));
+        std::fs::remove_file(&null).unwrap();
+        std::fs::write(&null, "no device").unwrap();
+        let command =
+            ["/bin/sh", "-c", "cat; stat -L -c %t:%T /proc/self/fd/0; stat -L -c %d:%i /proc/self/fd/0"];
+        let host = File::open("/dev/null").unwrap();
+        let seen = host.metadata().unwrap();
+        let out = t.call(&words(&b, &[], &command)).stdio(0, host).ok();
+        let lines: Vec<_> = out.stdout.lines().collect();
+        assert_eq!(lines[0], "1:3", "{lines:?}");
+        if runtime::get().is_ours() {
+            assert_ne!(lines[1], format!("{}:{}", seen.dev(), seen.ino()), "the host's node");
+        }
+    });
 }
 
 #[test]

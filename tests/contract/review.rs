@@ -204,14 +204,19 @@ fn rootless_by_its_own_template() {
         assert_eq!(of(&r, "status/Uid").as_str().and_then(|ids| ids.split('\t').next()), Some("0"), "{r}");
 
         std::fs::remove_file(b.dir.join("config.json")).unwrap();
-        rootless_spec(t, &b, |config| config["process"]["args"] = json!(["/bin/sleep", "100"]));
+        rootless_spec(t, &b, |config| {
+            config["process"]["args"] = json!(["/bin/sleep", "100"]);
+            config["process"]["oomScoreAdj"] = json!(100);
+        });
         let life = format!(
             "$RT create --bundle {dir} {id} && $RT start {id} && $RT state {id} && $RT ps -f json {id} &&
+             $RT exec {id} /bin/sh -c 'echo score $(cat /proc/self/oom_score_adj)' </dev/null &&
              $RT kill --all {id} KILL
              until $RT state {id} | grep -q stopped; do sleep 0.05; done; $RT delete {id}"
         );
         let out = script(t, &as_nobody(&[]), &life);
         assert!(out.status.success() && text(&out).contains("\"running\""), "{}", text(&out));
+        assert!(text(&out).contains("score 100\n"), "{}", text(&out));
         // Where no cgroup tells of it.
         let is_list = |line: &str| line.starts_with('[') && line.len() > 2;
         assert!(text(&out).lines().any(is_list), "{}", text(&out));
@@ -219,7 +224,8 @@ fn rootless_by_its_own_template() {
     });
 }
 
-/// Root of a user namespace that forbids setgroups(2), as `unshare -Ur` makes it: no groups, no error.
+/// Root of a user namespace that forbids setgroups(2), as `unshare -Ur` makes it: groups (which Podman takes from the
+/// image) are left out, and the state has a place without a session.
 #[test]
 fn root_of_a_user_namespace_without_setgroups() {
     contract!(Root, Userns, Tool("setpriv")).ours_only("templates differ").run(|t| {
@@ -237,10 +243,14 @@ fn root_of_a_user_namespace_without_setgroups() {
                     linux["namespaces"].as_array_mut().unwrap().retain(|entry| entry["type"] != "user");
                 }
                 config["process"]["oomScoreAdj"] = json!(100);
+                config["process"]["user"]["additionalGids"] = json!([0]);
             });
             let run = format!("$RT run --bundle {} {}", b.dir.display(), b.id);
             let r = reported(&script(t, &as_nobody(&["unshare", "-Ur"]), &run));
             assert!(of(&r, "status/Uid").as_str().is_some_and(|ids| ids.starts_with('0')), "{r}");
+            let list = "env -u USER -u XDG_RUNTIME_DIR ${RT%% *} list";
+            let out = script(t, &as_nobody(&["unshare", "-Ur"]), list);
+            assert!(!text(&out).contains("XDG_RUNTIME_DIR"), "{}", text(&out));
         }
     });
 }

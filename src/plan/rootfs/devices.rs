@@ -82,9 +82,9 @@ pub fn ops(bundle: &Bundle, view: &View<'_>) -> Result<Vec<Op>> {
         (true, _) => How::Bind,
         (false, _) => How::MknodElseBind,
     };
-    let configured = configured(bundle, how)?;
+    let mut configured = configured(bundle, how)?;
     let overridden = |path: &str| configured.iter().any(|device| device.path == Path::new(path));
-    let defaults = DEFAULTS.iter().filter(|(path, ..)| !overridden(path));
+    let defaults = DEFAULTS.iter().filter(|(path, ..)| !overridden(path) && !is_mounted(bundle, path));
     let defaults = defaults.map(|&(path, major, minor)| DeviceOp {
         at: "default device".into(),
         path: path.into(),
@@ -97,12 +97,19 @@ pub fn ops(bundle: &Bundle, view: &View<'_>) -> Result<Vec<Op>> {
         how,
     });
     let mut ops: Vec<Op> = defaults.map(Op::Device).collect();
+    configured.retain(|device| !is_mounted(bundle, &device.path));
     ops.extend(configured.into_iter().map(Op::Device));
     // A node or file of the image here would be the host's terminal multiplexer.
     ops.push(link("/dev/ptmx", "pts/ptmx", true, None));
     ops.extend(LINKS.iter().map(|(path, target)| link(path, target, false, None)));
     ops.push(link("/dev/core", "/proc/kcore", false, Some("/proc/kcore")));
     Ok(ops)
+}
+
+/// What somebody mounts on the very path of a device (`-v /dev/urandom:/dev/random`) is what is wanted there.
+fn is_mounted(bundle: &Bundle, path: impl AsRef<Path>) -> bool {
+    let mounts = bundle.spec.mounts().iter().flatten();
+    mounts.into_iter().any(|mount| clean(mount.destination()) == path.as_ref())
 }
 
 fn link(path: &str, target: &str, replace: bool, only_if: Option<&str>) -> Op {

@@ -93,10 +93,7 @@ fn a_remount_of_a_bind_is_about_the_mount_alone() {
         one(json!({"destination": "/x", "type": "bind", "source": "src", "options": options}), &view()).what
     };
     let wanted = |set, clear, must_clear| What::RemountBind { set, clear, must_clear };
-    assert_eq!(
-        of(&["bind", "remount", "ro"]),
-        wanted(MOUNT_ATTR_RDONLY, PLAIN & !MOUNT_ATTR_RDONLY, 0)
-    );
+    assert_eq!(of(&["bind", "remount", "ro"]), wanted(MOUNT_ATTR_RDONLY, PLAIN & !MOUNT_ATTR_RDONLY, 0));
     assert_eq!(of(&["remount", "rw"]), wanted(0, PLAIN, MOUNT_ATTR_RDONLY));
     assert_eq!(of(&["remount"]), wanted(0, PLAIN, 0));
     let tmpfs = json!({"destination": "/x", "type": "tmpfs", "options": ["remount", "ro"]});

@@ -4,8 +4,7 @@ use super::super::field::Field;
 use super::super::{Mended, names};
 use super::{Problems, namespace, variable};
 use oci_spec::runtime::{
-    IOPriorityClass, Linux, LinuxIdMapping, LinuxNamespaceType, LinuxSchedulerPolicy, Process, Scheduler,
-    User,
+    Linux, LinuxIdMapping, LinuxNamespaceType, LinuxSchedulerPolicy, Process, Scheduler, User,
 };
 
 /// More supplementary groups than setgroups(2) takes.
@@ -43,10 +42,6 @@ pub(super) fn check(process: &Process, mended: &Mended, linux: Option<&Linux>, p
         if !(0..=7).contains(&io.priority()) {
             problems
                 .add("process.ioPriority.priority", format_args!("{} is not between 0 and 7", io.priority()));
-        }
-        // The kernel refuses a level for a class that has none.
-        if io.class() == IOPriorityClass::IoprioClassIdle && io.priority() != 0 {
-            problems.add("process.ioPriority.priority", "IOPRIO_CLASS_IDLE has no priorities");
         }
     }
     if let Some(affinity) = process.exec_cpu_affinity() {
@@ -284,6 +279,8 @@ mod tests {
             &[
                 (json!({"class": "IOPRIO_CLASS_RT", "priority": 7}), ""),
                 (json!({"class": "IOPRIO_CLASS_IDLE"}), ""),
+                // ioprio_set(2) takes a level for it, and knows no difference.
+                (json!({"class": "IOPRIO_CLASS_IDLE", "priority": 4}), ""),
                 (json!({"priority": 1}), "process.ioPriority.class: is missing"),
                 (
                     json!({"class": "IOPRIO_CLASS_BE", "priority": 8}),
@@ -292,10 +289,6 @@ mod tests {
                 (
                     json!({"class": "IOPRIO_CLASS_BE", "priority": -1}),
                     "process.ioPriority.priority: -1 is not between 0 and 7",
-                ),
-                (
-                    json!({"class": "IOPRIO_CLASS_IDLE", "priority": 1}),
-                    "process.ioPriority.priority: IOPRIO_CLASS_IDLE has no priorities",
                 ),
             ],
         );
