@@ -173,6 +173,12 @@ pub(super) fn apply(places: &[Option<Place>], writes: &[CgroupWrite]) -> Result<
     again.into_iter().try_for_each(|write| one(places, write))
 }
 
+/// Carries out as many of the writes as can be: what one is refused, another may make possible. What was left.
+pub(super) fn restore(places: &[Option<Place>], writes: &[CgroupWrite]) -> Vec<Error> {
+    let refused: Vec<&CgroupWrite> = writes.iter().filter(|write| one(places, write).is_err()).collect();
+    refused.into_iter().filter_map(|write| one(places, write).err()).collect()
+}
+
 fn one(places: &[Option<Place>], write: &CgroupWrite) -> Result<()> {
     let Some(place) = places.get(write.hierarchy).and_then(Option::as_ref) else {
         return match write.need {

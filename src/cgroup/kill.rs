@@ -49,22 +49,27 @@ fn collect(top: OwnedFd, pids: &mut Vec<i32>) -> Result<()> {
     Ok(())
 }
 
-/// SIGKILL to all that `list` names, if it still names them once they are held.
-pub(super) fn kill_listed(list: impl Fn() -> Result<Vec<i32>>) -> Result<()> {
-    let mut held: Vec<(i32, OwnedFd)> = vec![];
-    for pid in list()? {
-        match pidfd_open(pid) {
-            Ok(fd) => held.push((pid, fd)),
-            // Gone; or a thread of a threaded cgroup, whose process is listed elsewhere.
-            Err(e) if [libc::ESRCH, libc::EINVAL, libc::ENOENT].contains(&e.errno()) => {}
-            Err(e) => return Err(e),
+/// Descriptors at a time: callers may run under the usual limit of 1024.
+const AT_ONCE: usize = 256;
+
+/// A signal to all that `list` names, ascending, if it still names them once they are held.
+pub fn signal_listed(signal: i32, list: impl Fn() -> Result<Vec<i32>>) -> Result<()> {
+    for some in list()?.chunks(AT_ONCE) {
+        let mut held: Vec<(i32, OwnedFd)> = vec![];
+        for &pid in some {
+            match pidfd_open(pid) {
+                Ok(fd) => held.push((pid, fd)),
+                // Gone; or a thread of a threaded cgroup, whose process is listed elsewhere.
+                Err(e) if [libc::ESRCH, libc::EINVAL].contains(&e.errno()) => {}
+                Err(e) => return Err(e.at(format!("pid {pid}"))),
+            }
         }
-    }
-    let still = list()?;
-    for (_, fd) in held.iter().filter(|(pid, _)| still.binary_search(pid).is_ok()) {
-        match pidfd_send_signal(fd, libc::SIGKILL) {
-            Err(e) if e.errno() == libc::ESRCH => {}
-            done => done?,
+        let still = list()?;
+        for (pid, fd) in held.iter().filter(|(pid, _)| still.binary_search(pid).is_ok()) {
+            match pidfd_send_signal(fd, signal) {
+                Err(e) if e.errno() == libc::ESRCH => {}
+                done => done.at_with(|| format!("pid {pid}"))?,
+            }
         }
     }
     Ok(())

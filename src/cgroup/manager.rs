@@ -5,9 +5,10 @@
 
 use super::files::{self, Place, is_no_mount};
 use super::freezer::{self, Freezer};
-use super::{kill, remove, systemd};
-use crate::error::{Doing, Error, Result};
-use crate::plan::cgroup::{CgroupRecord, CgroupWrite, Hierarchy, Update, Version};
+use super::{kill, old_value, remove, systemd};
+use crate::error::{Error, Result};
+use crate::plan::cgroup::unit::Property;
+use crate::plan::cgroup::{self as plan, CgroupRecord, CgroupWrite, Hierarchy, Update, Version};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -101,7 +102,7 @@ impl<'r> Manager<'r> {
                 _ => {}
             }
         }
-        let killed = kill::kill_listed(list);
+        let killed = kill::signal_listed(libc::SIGKILL, list);
         if let Some(place) = self.freezer_place()? {
             match freezer::thaw(&place) {
                 Err(e) if ![libc::ENOENT, libc::ENODEV].contains(&e.errno()) => return Err(e),
@@ -128,16 +129,24 @@ impl<'r> Manager<'r> {
     /// Removes the cgroups with all children; missing ones are fine. Processes must be gone: an error
     /// names those that hold it.
     pub fn remove(&self) -> Result<()> {
-        if let Some(unit) = &self.record.unit
-            && (self.record.made || self.is_deserted()?)
-        {
-            systemd::stop(unit)?;
+        match &self.record.unit {
+            Some(unit) if self.record.made => systemd::stop(unit)?,
+            Some(unit) if self.is_deserted()? => systemd::stop_in(unit, &self.control_groups())?,
+            _ => {}
         }
         remove::remove(self.record)
     }
 
+    /// The unit's cgroup as systemd names it: one path on v2, that of its own hierarchy on v1.
+    fn control_groups(&self) -> Vec<&str> {
+        let is_systemds = |h: &&Hierarchy| {
+            h.version == Version::V2 || h.controllers.iter().any(|name| name == "name=systemd")
+        };
+        self.record.hierarchies.iter().filter(is_systemds).map(|h| h.path.as_str()).collect()
+    }
+
     /// Before the cgroups are marked as made, a unit of the recorded name may be a stranger's: then it has
-    /// processes. Ours has a sleeper at most, which is dying.
+    /// processes, or is elsewhere. Ours has a sleeper at most, which is dying.
     fn is_deserted(&self) -> Result<bool> {
         for _ in 0..20 {
             if self.processes()?.is_empty() {
@@ -255,22 +264,19 @@ pub fn update(record: &CgroupRecord, update: &Update) -> Result<()> {
     if let Some(check) = memory_check {
         files::check_memory(&places, check)?;
     }
-    let old: Vec<CgroupWrite> = writes.iter().filter_map(|w| with_old_value(&places, w)).collect();
-    let told = record.unit.as_ref().map_or(Ok(()), |unit| systemd::set_properties(unit, properties));
-    told.and_then(|()| files::apply(&places, writes)).map_err(|e| match files::apply(&places, &old) {
-        Ok(()) => e,
-        Err(back) => e.hint(format!("the old limits did not all come back: {back}")),
-    })
-}
-
-/// The same write with what the file holds now; None for files of several lines, whose values are keyed.
-fn with_old_value(places: &[Option<Place>], write: &CgroupWrite) -> Option<CgroupWrite> {
-    let place = places.get(write.hierarchy)?.as_ref()?;
-    let value = place.read(&write.file).doing("read the old limit").ok().flatten()?;
-    (!value.is_empty() && !value.contains('\n') && !write.file.starts_with("io.")).then(|| CgroupWrite {
-        value,
-        repeat: true,
-        instead: None,
-        ..write.clone()
+    let old: Vec<CgroupWrite> = writes.iter().filter_map(|w| old_value::of(&places, w)).collect();
+    let tell = |properties: &[Property]| {
+        record.unit.as_ref().map_or(Ok(()), |unit| systemd::set_properties(unit, properties))
+    };
+    let told = tell(properties);
+    let is_told = told.is_ok();
+    told.and_then(|()| files::apply(&places, writes)).map_err(|e| {
+        // Systemd first: it writes what it is told.
+        let untold = if is_told { tell(&plan::properties(record, &old)).err() } else { None };
+        let left: Vec<Error> = untold.into_iter().chain(files::restore(&places, &old)).collect();
+        match Error::joined(left) {
+            None => e,
+            Some(left) => e.hint(format!("the old limits did not all come back: {left}")),
+        }
     })
 }

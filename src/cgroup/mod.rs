@@ -12,6 +12,7 @@ mod freezer;
 mod join;
 mod kill;
 mod manager;
+mod old_value;
 mod remove;
 pub mod stats;
 mod systemd;
@@ -21,6 +22,7 @@ pub mod watch;
 
 pub use freezer::Freezer;
 pub use join::Joining;
+pub use kill::signal_listed;
 pub use manager::{Manager, update};
 
 use crate::error::{Doing, Error, Result};
@@ -51,7 +53,7 @@ pub struct Cgroups {
 
 /// Makes the container's cgroups (P2). The plan's record must have been saved. A target that already
 /// has processes or is frozen is refused; an empty one is used and outlives the container; on any failure what was
-/// made is removed again.
+/// made is removed again, but for a unit: that is [`Manager::remove`]'s.
 pub fn create(plan: &CgroupPlan) -> Result<Cgroups> {
     let record = plan.record();
     let mut cgroups =
@@ -69,9 +71,8 @@ pub fn create(plan: &CgroupPlan) -> Result<Cgroups> {
             for place in cgroups.places.iter().flatten() {
                 place.undo();
             }
-            // An empty scope goes by itself: what systemd says to this adds nothing.
+            // The unit goes with the container's record (`Manager::remove`), if it is ours.
             cgroups.sleeper = None;
-            let _ = plan.unit.as_ref().map(|plan| systemd::stop(&plan.unit));
             Err(e.doing("make the cgroup"))
         }
     }

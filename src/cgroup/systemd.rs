@@ -129,6 +129,20 @@ pub(super) fn stop(unit: &Unit) -> Result<()> {
     Ok(())
 }
 
+/// The same if the unit's cgroup is one of `paths`: a unit of that name elsewhere is another's.
+pub(super) fn stop_in(unit: &Unit, paths: &[&str]) -> Result<()> {
+    let Ok(mut manager) = Manager::connect(unit) else { return Ok(()) };
+    match manager.control_group(&unit.name) {
+        Ok(found) if paths.contains(&found.as_str()) => stop(unit),
+        // Not there, or failed before it had a cgroup.
+        Ok(found) if !found.is_empty() => Ok(()),
+        _ => {
+            manager.reset(&unit.name);
+            Ok(())
+        }
+    }
+}
+
 /// Has the system's manager move `pid`, a process of ours that has done nothing yet, into the cgroup `path`.
 pub(super) fn attach(plan: &AttachPlan, path: &str, pid: i32) -> Result<()> {
     let unit = &plan.unit;
@@ -238,12 +252,17 @@ impl Manager {
         }
     }
 
-    /// The cgroup must be the one that was planned and recorded, or nobody would find it again.
-    fn check_control_group(&mut self, unit: &str, planned: &str) -> Result<()> {
+    /// Where the unit is; empty when it is nowhere.
+    fn control_group(&mut self, unit: &str) -> Result<String> {
         let reply = self.bus.call(&MANAGER, "GetUnit", &[Value::text(unit)]).map_err(Error::from)?;
         let path = reply.reader().string().unwrap_or_default();
         let kind = if unit.ends_with(".slice") { "Slice" } else { "Scope" };
-        let found = self.property(&path, &format!("org.freedesktop.systemd1.{kind}"), "ControlGroup")?;
+        self.property(&path, &format!("org.freedesktop.systemd1.{kind}"), "ControlGroup")
+    }
+
+    /// The cgroup must be the one that was planned and recorded, or nobody would find it again.
+    fn check_control_group(&mut self, unit: &str, planned: &str) -> Result<()> {
+        let found = self.control_group(unit)?;
         if found == planned {
             return Ok(());
         }

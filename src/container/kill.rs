@@ -2,10 +2,10 @@
 
 use super::members;
 use super::status::living_init;
-use crate::cgroup::{Freezer, Manager};
+use crate::cgroup::{Freezer, Manager, signal_listed};
 use crate::error::{Doing, Error, Result};
 use crate::state::Record;
-use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
+use crate::sys::pidfd::pidfd_send_signal;
 use std::os::fd::AsFd;
 
 /// Sends `signal` to init. `all`: to every process of the container instead; then a stopped container is no
@@ -55,13 +55,5 @@ fn kill_everything(record: &Record, manager: &Manager, signal: i32) -> Result<()
     if signal == libc::SIGKILL && members::has_cgroup(record) {
         return manager.kill_all();
     }
-    for pid in members::processes(record)? {
-        match pidfd_open(pid).and_then(|pidfd| pidfd_send_signal(pidfd.as_fd(), signal)) {
-            Ok(()) => {}
-            // It ended between the list and the signal; EINVAL: it is a thread by now.
-            Err(e) if matches!(e.errno(), libc::ESRCH | libc::EINVAL) => {}
-            Err(e) => return Err(e).doing("signal a process of the container").at(format!("pid {pid}")),
-        }
-    }
-    Ok(())
+    signal_listed(signal, || members::processes(record)).doing("signal the container's processes")
 }

@@ -13,6 +13,7 @@ pub mod facts;
 mod limits;
 mod path;
 pub mod unit;
+mod unit_limits;
 mod v1;
 mod v2;
 pub mod value;
@@ -205,14 +206,15 @@ pub fn plan(wanted: &Wanted<'_>, facts: &CgroupFacts, warnings: &mut Vec<String>
             None
         }
     };
-    let Limits { before_entry, writes, memory_check, used, errors, .. } = limits;
+    let Limits { before_entry, mut writes, memory_check, used, errors, .. } = limits;
     if let Some(e) = Error::joined(errors) {
         return Err(e);
     }
     device_rules::warn_of_unreachable(wanted, devices.as_ref(), warnings);
     if let Some(unit) = &mut unit {
+        unit_limits::round_quota(&mut writes);
         unit.limits = unit::devices(devices.as_ref());
-        unit.limits.append(&mut unit::limits(&writes, &hierarchies));
+        unit.limits.append(&mut unit_limits::limits(&writes, &hierarchies));
     }
     let limited: Vec<String> = used.iter().cloned().collect();
     let enable = match facts.layout {
@@ -268,11 +270,16 @@ pub fn update(
     let mut writes = limits.before_entry;
     writes.append(&mut limits.writes);
     let memory_check = limits.memory_check;
-    let properties = match record.unit {
-        Some(_) => unit::limits(&writes, &record.hierarchies),
-        None => vec![],
-    };
+    if record.unit.is_some() {
+        unit_limits::round_quota(&mut writes);
+    }
+    let properties = properties(record, &writes);
     Ok(Update { memory_check, writes, properties })
+}
+
+/// What systemd is told of `writes`; nothing where there is no unit.
+pub fn properties(record: &CgroupRecord, writes: &[CgroupWrite]) -> Vec<Property> {
+    record.unit.as_ref().map_or_else(Vec::new, |_| unit_limits::limits(writes, &record.hierarchies))
 }
 
 fn disabled(wanted: &Wanted<'_>, warnings: &mut Vec<String>) -> CgroupPlan {

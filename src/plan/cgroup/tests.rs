@@ -382,7 +382,9 @@ fn a_unit_has_the_limits_as_properties() {
         ["MemoryMax", "CPUWeight", "CPUQuotaPerSecUSec", "CPUQuotaPeriodUSec", "TasksMax"].map(number);
     assert_eq!(numbers, [1_000_000, 100, 200_000, 100_000, 1].map(Some));
     let has = |name: &str, value: &Value| unit.limits.iter().any(|p| p.name == name && p.value == *value);
-    assert!(has("OOMPolicy", &Value::text("kill")));
+    // Systemd takes it for a scope that begins, and from nobody later.
+    assert!(unit.start.iter().any(|p| p.name == "OOMPolicy" && p.value == Value::text("kill")));
+    assert!(!unit.limits.iter().any(|p| p.name == "OOMPolicy"));
     assert!(has("AllowedCPUs", &Value::Array("y".into(), vec![Value::Byte(3)])));
     assert!(has("DevicePolicy", &Value::text("strict")));
     let allowed = unit.limits.iter().rfind(|p| p.name == "DeviceAllow").unwrap();
@@ -403,4 +405,8 @@ fn a_unit_without_a_path_is_named_after_the_container() {
     let plan = super::plan(&slice, &managed(), &mut vec![]).unwrap();
     assert_eq!(plan.hierarchies[0].path, "/system.slice/pod.slice");
     assert!(plan.unit.unwrap().start.iter().any(|p| p.name == "Wants"));
+    let resources = serde_json::from_str(r#"{"unified": {"memory.oom.group": "1"}}"#).unwrap();
+    let slice = Wanted { resources: Some(&resources), ..slice };
+    let unit = super::plan(&slice, &managed(), &mut vec![]).unwrap().unit.unwrap();
+    assert!(!unit.start.iter().chain(&unit.limits).any(|p| p.name == "OOMPolicy"));
 }

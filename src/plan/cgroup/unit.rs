@@ -4,10 +4,10 @@
 //! transient scope `prefix-name.scope`, delegated to us (systemd.resource-control(5)). Limits are told to systemd as well
 //! as written by us: it writes what it knows again at every reload of its units.
 
-use super::device_rules::{self, DevicePlan, DeviceRule, Kind};
+use super::device_rules::{self, DevicePlan, DeviceRule, Enforce, Kind};
 use super::facts::{CgroupFacts, Layout};
 use super::value::{self, Value};
-use super::{CgroupWrite, Hierarchy, Version, Wanted, convert};
+use super::{Hierarchy, Version, Wanted};
 use crate::error::{Doing, Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -60,11 +60,11 @@ impl UnitPlan {
     }
 }
 
-fn property(name: &str, value: Value) -> Property {
+pub(super) fn property(name: &str, value: Value) -> Property {
     Property { name: name.into(), value, since: 0 }
 }
 
-fn since(since: u32, name: &str, value: Value) -> Property {
+pub(super) fn since(since: u32, name: &str, value: Value) -> Property {
     Property { name: name.into(), value, since }
 }
 
@@ -165,6 +165,7 @@ fn start_properties(
         list.push(property(name, yes()));
     }
     list.push(property("DefaultDependencies", Value::Bool(false)));
+    list.extend(oom_policy(wanted).filter(|_| layout == Layout::V2 && !unit.name.ends_with(".slice")));
     // In the order of names: a map has none of its own.
     for (name, text) in wanted.annotations.into_iter().flatten().collect::<BTreeMap<_, _>>() {
         if let Some(name) = name.strip_prefix(ANNOTATION) {
@@ -175,6 +176,14 @@ fn start_properties(
         }
     }
     Ok(list)
+}
+
+/// unified["memory.oom.group"] for systemd, which else would write its own there with every limit. A scope takes it at
+/// its start alone, a slice never (systemd.scope(5)).
+fn oom_policy(wanted: &Wanted<'_>) -> Option<Property> {
+    let unified = wanted.resources?.unified().as_ref()?;
+    let policy = if unified.get("memory.oom.group")?.trim() == "1" { "kill" } else { "continue" };
+    Some(since(253, "OOMPolicy", Value::text(policy)))
 }
 
 /// `TimeoutStopSec: 3` stands for `TimeoutStopUSec: uint64 3000000`, as with the other runtimes.
@@ -192,121 +201,36 @@ fn from_annotation(name: &str, text: &str) -> Result<Property> {
     Ok(property(&format!("{short}USec"), Value::Uint64(micro)))
 }
 
-/// The limits that systemd has a word for, from the writes into cgroup files.
-pub(super) fn limits(writes: &[CgroupWrite], hierarchies: &[Hierarchy]) -> Vec<Property> {
-    let mut list = Vec::new();
-    let (mut quota, mut period) = (None, None);
-    for write in writes {
-        let version = hierarchies.get(write.hierarchy).map_or(Version::V2, |h| h.version);
-        if write.file == "cpu.max" {
-            let mut words = write.value.split(' ');
-            quota = words.next().map(|word| word.parse().unwrap_or(-1));
-            period = words.next().and_then(|word| word.parse().ok());
-        } else if write.file == "cpu.cfs_quota_us" {
-            quota = write.value.parse::<i64>().ok();
-        } else if write.file == "cpu.cfs_period_us" {
-            period = write.value.parse::<u64>().ok();
-        } else {
-            list.extend(limit(version, &write.file, &write.value));
-        }
-    }
-    if let Some(period) = period {
-        list.push(since(242, "CPUQuotaPeriodUSec", Value::Uint64(period)));
-    }
-    if let Some(quota) = quota {
-        list.push(property("CPUQuotaPerSecUSec", Value::Uint64(per_second(quota, period))));
-    }
-    list
-}
-
-/// systemd has the quota as time per second, in steps of 10 ms, rounded up.
-fn per_second(quota: i64, period: Option<u64>) -> u64 {
-    const STEP: u64 = 10_000;
-    match u64::try_from(quota) {
-        Err(_) => u64::MAX,
-        Ok(quota) => {
-            (quota.saturating_mul(1_000_000) / period.unwrap_or(100_000).max(1)).next_multiple_of(STEP)
-        }
-    }
-}
-
-fn limit(version: Version, file: &str, text: &str) -> Option<Property> {
-    // `max` of v2 and -1 of v1 are both all ones.
-    let number = match text {
-        "max" | "-1" => Some(u64::MAX),
-        digits => digits.parse().ok(),
-    };
-    let number = || number.map(Value::Uint64);
-    Some(match (version, file) {
-        (Version::V1, "memory.limit_in_bytes") => property("MemoryLimit", number()?),
-        (Version::V1, "cpu.shares") => property("CPUShares", number()?),
-        (Version::V1, "blkio.weight") => property("BlockIOWeight", number()?),
-        (_, "pids.max") => property("TasksMax", number()?),
-        (Version::V1, _) => return None,
-        (_, "memory.max") => property("MemoryMax", number()?),
-        (_, "memory.low") => property("MemoryLow", number()?),
-        (_, "memory.high") => property("MemoryHigh", number()?),
-        (_, "memory.min") => since(240, "MemoryMin", number()?),
-        (_, "memory.swap.max") => property("MemorySwapMax", number()?),
-        (_, "memory.zswap.max") => since(253, "MemoryZSwapMax", number()?),
-        (_, "memory.oom.group") => {
-            since(253, "OOMPolicy", Value::text(if text == "1" { "kill" } else { "continue" }))
-        }
-        (_, "cpu.weight") => property("CPUWeight", number()?),
-        (_, "cpu.idle") if text == "1" => since(252, "CPUWeight", Value::Uint64(0)),
-        // systemd writes whichever of the two files there is, with numbers of its own for bfq.
-        (_, "io.weight") => property("IOWeight", number()?),
-        (_, "io.bfq.weight") => {
-            let weight = text.parse().ok().and_then(convert::io_weight)?;
-            property("IOWeight", Value::Uint64(weight))
-        }
-        (_, "cpuset.cpus") => since(244, "AllowedCPUs", bits(text)?),
-        (_, "cpuset.mems") => since(244, "AllowedMemoryNodes", bits(text)?),
-        _ => return None,
-    })
-}
-
-/// `0-2,4` as a mask of bytes, lowest first.
-fn bits(list: &str) -> Option<Value> {
-    const MOST: usize = 8192;
-    let mut mask: Vec<u8> = Vec::new();
-    for range in list.split(',').map(str::trim).filter(|range| !range.is_empty()) {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
-        if last >= MOST {
-            return None;
-        }
-        for bit in first..=last {
-            mask.resize(mask.len().max(bit / 8 + 1), 0);
-            mask[bit / 8] |= 1 << (bit % 8);
-        }
-    }
-    Some(Value::Array("y".into(), mask.into_iter().map(Value::Byte).collect()))
-}
-
-/// The device rules in systemd's words; None where it has no words for them (a list of what is forbidden).
+/// The device rules in systemd's words. It has none for a list of what is forbidden: on v2 it is told nothing, and our
+/// program stays; on v1 it writes over our rules whenever it reloads its units, and shall rather forbid too much.
 pub(super) fn devices(plan: Option<&DevicePlan>) -> Vec<Property> {
-    const EMPTY: fn() -> Value = || Value::Array("(ss)".into(), vec![]);
     let Some(plan) = plan else { return vec![] };
-    let entries: Option<Vec<Value>> = plan.rules.iter().map(device).collect();
-    match entries.filter(|_| !plan.allow_by_default) {
-        Some(entries) => vec![
-            property("DevicePolicy", Value::text("strict")),
-            // Setting appends: what was there before goes first.
-            property("DeviceAllow", EMPTY()),
-            property("DeviceAllow", Value::Array("(ss)".into(), entries)),
-        ],
-        None => vec![property("DevicePolicy", Value::text("auto")), property("DeviceAllow", EMPTY())],
+    let on_v1 = matches!(plan.enforce, Enforce::Files(_));
+    // Setting appends: what was there before goes first.
+    let none = property("DeviceAllow", Value::Array("(ss)".into(), vec![]));
+    let strict = property("DevicePolicy", Value::text("strict"));
+    match plan.allow_by_default {
+        true if plan.rules.is_empty() || !on_v1 => {
+            vec![property("DevicePolicy", Value::text("auto")), none]
+        }
+        true => vec![strict, none],
+        false => {
+            let entries = plan.rules.iter().filter_map(device).collect();
+            vec![strict, none, property("DeviceAllow", Value::Array("(ss)".into(), entries))]
+        }
     }
 }
 
+/// None for all majors with one minor, which systemd cannot say.
 fn device(rule: &DeviceRule) -> Option<Value> {
+    const UNIX98_PTY_SLAVE_MAJOR: u32 = 136;
     let kind = if rule.kind == Kind::Block { "block" } else { "char" };
     let node = match (rule.major, rule.minor) {
         (None, None) => format!("{kind}-*"),
+        // By name: numbers are understood since version 240 only, and these are in every container's list.
+        (Some(UNIX98_PTY_SLAVE_MAJOR), None) if rule.kind == Kind::Char => "char-pts".into(),
         (Some(major), None) => format!("{kind}-{major}"),
         (Some(major), Some(minor)) => format!("/dev/{kind}/{major}:{minor}"),
-        // All majors with one minor.
         (None, Some(_)) => return None,
     };
     let letters = [(device_rules::READ, 'r'), (device_rules::WRITE, 'w'), (device_rules::MKNOD, 'm')];
@@ -343,32 +267,24 @@ mod tests {
     }
 
     #[test]
-    fn quotas_are_rounded_up() {
-        for (quota, period, want) in [
-            (50_000, None, 500_000),
-            (50_000, Some(100_000), 500_000),
-            (10_001, Some(1_000_000), 20_000),
-            (300_000, Some(100_000), 3_000_000),
-            (-1, Some(100_000), u64::MAX),
-        ] {
-            assert_eq!(per_second(quota, period), want, "{quota} {period:?}");
-        }
-    }
-
-    #[test]
-    fn weights_are_said_once() {
-        let weight = |file, text| limit(Version::V2, file, text);
-        let said = property("IOWeight", Value::Uint64(1920));
-        assert_eq!(weight("io.bfq.weight", "200"), Some(said));
-        assert_eq!(weight("io.bfq.weight", "8:0 200"), None, "of a device");
-    }
-
-    #[test]
-    fn lists_become_bits() {
-        let bytes = |list: &[u8]| Value::Array("y".into(), list.iter().copied().map(Value::Byte).collect());
-        assert_eq!(bits("0-2,4").unwrap(), bytes(&[0b1_0111]));
-        assert_eq!(bits("9").unwrap(), bytes(&[0, 2]));
-        assert_eq!(bits("0-99999"), None);
-        assert_eq!(bits("x"), None);
+    fn device_lists_that_systemd_cannot_say_are_strict_on_v1() {
+        let rule = |major, minor| DeviceRule { kind: Kind::Char, major, minor, access: device_rules::READ };
+        let of = |allow_by_default, rules: &[DeviceRule], v1: bool| {
+            let enforce = if v1 { Enforce::Files(vec![]) } else { Enforce::Program(vec![]) };
+            let rules = rules.to_vec();
+            let plan = DevicePlan { hierarchy: 0, allow_by_default, rules, enforce, optional: false };
+            let list = devices(Some(&plan));
+            let Value::Array(_, entries) = &list[list.len() - 1].value else { panic!("{list:?}") };
+            (list[0].value.clone(), entries.len())
+        };
+        let (strict, auto) = (Value::text("strict"), Value::text("auto"));
+        let odd = [rule(None, Some(5)), rule(Some(136), None)];
+        assert_eq!(of(false, &odd, true), (strict.clone(), 1));
+        assert_eq!(of(false, &odd, false), (strict.clone(), 1));
+        assert_eq!(of(true, &odd, true), (strict, 0));
+        assert_eq!(of(true, &odd, false), (auto.clone(), 0));
+        assert_eq!(of(true, &[], true), (auto, 0));
+        let pts = device(&rule(Some(136), None));
+        assert_eq!(pts, Some(Value::Tuple(vec![Value::text("char-pts"), Value::text("r")])));
     }
 }

@@ -5,7 +5,8 @@
 
 use std::path::Path;
 
-use super::mounts::{BindOp, Fallback, FsOp, MountOp, Opener, Target, What, bind_attr};
+use super::attributes::bind_attr;
+use super::mounts::{BindOp, Fallback, FsOp, MountOp, Opener, Target, What};
 use super::{LinkOp, MountNs, Op, View};
 use crate::error::Result;
 use crate::plan::cgroup::{Hierarchy, Layout, Version};

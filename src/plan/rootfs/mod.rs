@@ -5,6 +5,7 @@
 //! here is typed: [`Target::LikeSource`] (file or directory), [`Opener::InitElseRuntime`] (whether the mapped
 //! root reaches a source), masked paths that turn out to be files, directories or absent.
 
+mod attributes;
 pub mod cgroups;
 pub mod devices;
 pub mod masks;

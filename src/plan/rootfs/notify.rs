@@ -1,6 +1,7 @@
 //! The mount of the notification socket's directory, which no entry of the configuration asks for. PURE.
 
-use super::mounts::{BindOp, MountOp, Opener, Target, What, bind_attr};
+use super::attributes::bind_attr;
+use super::mounts::{BindOp, MountOp, Opener, Target, What};
 use super::{Op, View};
 use crate::plan::environment::NOTIFY_DIRECTORY;
 use crate::spec::mount_options;

@@ -1,0 +1,231 @@
+//! Limits in systemd's words, from what is written into cgroup files. PURE.
+//!
+//! One property that is given to systemd makes it write all files of that controller from what it remembers: whatever
+//! it has a word for must be said, and be said as the kernel reads it.
+
+use super::unit::{Property, property, since};
+use super::value::Value;
+use super::{CgroupWrite, Hierarchy, Version, convert};
+
+/// Microseconds; the kernel's and systemd's.
+const DEFAULT_PERIOD: u64 = 100_000;
+
+/// The limits that systemd has a word for, from the writes into cgroup files.
+pub(super) fn limits(writes: &[CgroupWrite], hierarchies: &[Hierarchy]) -> Vec<Property> {
+    let mut list = Vec::new();
+    let (mut quota, mut period) = (None, None);
+    for write in writes {
+        let version = hierarchies.get(write.hierarchy).map_or(Version::V2, |h| h.version);
+        if write.file == "cpu.max" {
+            let mut words = write.value.split_ascii_whitespace();
+            quota = words.next().map(|word| word.parse().unwrap_or(-1));
+            period = words.next().and_then(|word| word.parse().ok());
+        } else if write.file == "cpu.cfs_quota_us" {
+            quota = write.value.parse::<i64>().ok();
+        } else if write.file == "cpu.cfs_period_us" {
+            period = write.value.parse::<u64>().ok();
+        } else {
+            list.extend(limit(version, &write.file, &write.value));
+        }
+    }
+    if let Some(period) = period {
+        list.push(since(242, "CPUQuotaPeriodUSec", Value::Uint64(period)));
+    }
+    if let Some(quota) = quota {
+        list.push(property("CPUQuotaPerSecUSec", Value::Uint64(per_second(quota, period))));
+    }
+    list
+}
+
+/// Rounds a quota up to what systemd will write when it writes again, so that the limit never changes by itself.
+pub(super) fn round_quota(writes: &mut [CgroupWrite]) {
+    let period = writes.iter().find(|write| write.file == "cpu.cfs_period_us");
+    let period = period.and_then(|write| write.value.parse().ok());
+    for write in writes {
+        let mut words = write.value.split_ascii_whitespace();
+        let quota = words.next().and_then(|word| word.parse().ok());
+        let (quota, given) = match (&*write.file, quota) {
+            ("cpu.max", Some(quota)) => (quota, words.next()),
+            ("cpu.cfs_quota_us", Some(quota)) => (quota, None),
+            _ => continue,
+        };
+        let period: Option<u64> = given.and_then(|word| word.parse().ok()).or(period);
+        let (second, period_us) = (per_second(quota, period), period.unwrap_or(DEFAULT_PERIOD));
+        if second != u64::MAX {
+            let rounded = u128::from(second) * u128::from(period_us) / 1_000_000;
+            write.value = given.map_or(rounded.to_string(), |given| format!("{rounded} {given}"));
+        }
+    }
+}
+
+/// systemd has the quota as time per second, in steps of 10 ms, rounded up.
+fn per_second(quota: i64, period: Option<u64>) -> u64 {
+    const STEP: u64 = 10_000;
+    match u64::try_from(quota) {
+        Err(_) => u64::MAX,
+        Ok(quota) => {
+            let period = period.unwrap_or(DEFAULT_PERIOD).max(1);
+            // What does not fit is no limit to anybody.
+            (quota.saturating_mul(1_000_000) / period).checked_next_multiple_of(STEP).unwrap_or(u64::MAX)
+        }
+    }
+}
+
+fn limit(version: Version, file: &str, text: &str) -> Option<Property> {
+    let text = text.trim();
+    let number = || number(text, file.starts_with("memory.")).map(Value::Uint64);
+    Some(match (version, file) {
+        (Version::V1, "memory.limit_in_bytes") => property("MemoryLimit", number()?),
+        (Version::V1, "cpu.shares") => property("CPUShares", number()?),
+        (Version::V1, "blkio.weight") => property("BlockIOWeight", number()?),
+        (_, "pids.max") => property("TasksMax", number()?),
+        (Version::V1, _) => return None,
+        (_, "memory.max") => property("MemoryMax", number()?),
+        (_, "memory.low") => property("MemoryLow", number()?),
+        (_, "memory.high") => property("MemoryHigh", number()?),
+        (_, "memory.min") => since(240, "MemoryMin", number()?),
+        (_, "memory.swap.max") => property("MemorySwapMax", number()?),
+        (_, "memory.zswap.max") => since(253, "MemoryZSwapMax", number()?),
+        // Read back as 0 from an idle cgroup, which cpu.idle has a word for.
+        (_, "cpu.weight") if text != "0" => property("CPUWeight", number()?),
+        // Without idle the kernel's weight is 100 again; all ones is systemd's "not set", and means the same.
+        (_, "cpu.idle") => {
+            since(252, "CPUWeight", Value::Uint64(if text.trim() == "1" { 0 } else { u64::MAX }))
+        }
+        // systemd writes whichever of the two files there is, with numbers of its own for bfq.
+        (_, "io.weight") => property("IOWeight", number()?),
+        (_, "io.bfq.weight") => {
+            let weight = text.parse().ok().and_then(convert::io_weight)?;
+            property("IOWeight", Value::Uint64(weight))
+        }
+        (_, "cpuset.cpus") => since(244, "AllowedCPUs", bits(text)?),
+        (_, "cpuset.mems") => since(244, "AllowedMemoryNodes", bits(text)?),
+        _ => return None,
+    })
+}
+
+/// A number as the kernel reads it, so that systemd never keeps less than a file: in C's bases, in memory files with
+/// a unit. `max` of v2 and -1 of v1 are both all ones.
+fn number(text: &str, in_bytes: bool) -> Option<u64> {
+    if text == "max" || text == "-1" {
+        return Some(u64::MAX);
+    }
+    let unit = text.chars().last().and_then(|last| "KMGTPE".find(last.to_ascii_uppercase()));
+    // In base 16 an E is a digit.
+    let unit = unit.filter(|_| in_bytes && !text.starts_with("0x"));
+    let digits = &text[..text.len() - usize::from(unit.is_some())];
+    let number = match (digits.strip_prefix("0x"), digits.strip_prefix('0')) {
+        (Some(hex), _) => u64::from_str_radix(hex, 16),
+        (None, Some(octal)) if !octal.is_empty() => u64::from_str_radix(octal, 8),
+        _ => digits.parse(),
+    };
+    let shift = unit.map_or(0, |unit| 10 * (unit + 1));
+    number.ok().and_then(|number| number.checked_mul(1 << shift))
+}
+
+/// `0-2,4` as a mask of bytes, lowest first.
+fn bits(list: &str) -> Option<Value> {
+    const MOST: usize = 8192;
+    let mut mask: Vec<u8> = Vec::new();
+    for range in list.split(',').map(str::trim).filter(|range| !range.is_empty()) {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
+        if last >= MOST {
+            return None;
+        }
+        for bit in first..=last {
+            mask.resize(mask.len().max(bit / 8 + 1), 0);
+            mask[bit / 8] |= 1 << (bit % 8);
+        }
+    }
+    Some(Value::Array("y".into(), mask.into_iter().map(Value::Byte).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotas_are_rounded_up() {
+        for (quota, period, want) in [
+            (50_000, None, 500_000),
+            (50_000, Some(100_000), 500_000),
+            (10_001, Some(1_000_000), 20_000),
+            (300_000, Some(100_000), 3_000_000),
+            (-1, Some(100_000), u64::MAX),
+        ] {
+            assert_eq!(per_second(quota, period), want, "{quota} {period:?}");
+        }
+    }
+
+    #[test]
+    fn quotas_are_rounded_in_the_files_too() {
+        let write = |file: &'static str, value: &str| super::super::limits::write(0, file, value, "");
+        for (given, rounded) in [
+            ("15500 100000", "16000 100000"),
+            ("50000 200000", "50000 200000"),
+            ("max 100000", "max 100000"),
+            ("15500", "16000"),
+            ("1  1000000", "10000 1000000"),
+        ] {
+            let mut writes = [write("cpu.max", given)];
+            round_quota(&mut writes);
+            assert_eq!(writes[0].value, rounded, "{given}");
+        }
+        let mut writes = [write("cpu.cfs_period_us", "50000"), write("cpu.cfs_quota_us", "7777")];
+        round_quota(&mut writes);
+        assert_eq!(writes[1].value, "8000");
+        let mut writes = [write("cpu.cfs_quota_us", "-1")];
+        round_quota(&mut writes);
+        assert_eq!(writes[0].value, "-1");
+    }
+
+    #[test]
+    fn numbers_are_read_as_the_kernel_reads_them() {
+        for (text, want) in [
+            ("max", Some(u64::MAX)),
+            ("-1", Some(u64::MAX)),
+            ("1048576", Some(1 << 20)),
+            ("0", Some(0)),
+            ("1G", Some(1 << 30)),
+            ("2k", Some(2048)),
+            ("0x10", Some(16)),
+            ("010", Some(8)),
+            ("16E", None),
+            ("K", None),
+            ("much", None),
+            ("", None),
+        ] {
+            assert_eq!(number(text, true), want, "{text}");
+        }
+        assert_eq!(number("1G", false), None);
+        let memory = limit(Version::V2, "memory.max", "1048576 ");
+        assert_eq!(memory, Some(property("MemoryMax", Value::Uint64(1 << 20))));
+    }
+
+    #[test]
+    fn idle_is_told_and_taken_back() {
+        let weight = |file, text| limit(Version::V2, file, text);
+        let said = |weight| Some(since(252, "CPUWeight", Value::Uint64(weight)));
+        assert_eq!(weight("cpu.idle", "1"), said(0));
+        assert_eq!(weight("cpu.idle", "0"), said(u64::MAX));
+        assert_eq!(weight("cpu.weight", "0"), None);
+    }
+
+    #[test]
+    fn weights_are_said_once() {
+        let weight = |file, text| limit(Version::V2, file, text);
+        let said = property("IOWeight", Value::Uint64(1920));
+        assert_eq!(weight("io.bfq.weight", "200"), Some(said));
+        assert_eq!(weight("io.bfq.weight", "8:0 200"), None, "of a device");
+    }
+
+    #[test]
+    fn lists_become_bits() {
+        let bytes = |list: &[u8]| Value::Array("y".into(), list.iter().copied().map(Value::Byte).collect());
+        assert_eq!(bits("0-2,4").unwrap(), bytes(&[0b1_0111]));
+        assert_eq!(bits("9").unwrap(), bytes(&[0, 2]));
+        assert_eq!(bits("0-99999"), None);
+        assert_eq!(bits("x"), None);
+    }
+}
