@@ -1,5 +1,24 @@
 # lib.sh, sourced by build-image, add-kernel, run-in-vm and run.sh.
+# VM_SUITE: the Debian release of the machine; each has a folder of its own.
+VM_SUITE=${VM_SUITE:-bookworm}
 VM_CACHE=${VM_CACHE:-${XDG_CACHE_HOME:-/var/cache}/orlop/vm}
+[ "$VM_SUITE" = bookworm ] || VM_CACHE=$VM_CACHE/$VM_SUITE
+
+# mirror: the one that the host's apt uses.
+mirror() {
+    apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -v security | head -n 1
+}
+
+# apt_of DIR SUITE: in $apt_options what makes apt work with lists and sources of its own in DIR; the host's are not touched.
+apt_of() {
+    mkdir -p "$1"/{lists/partial,cache/archives/partial}
+    : >"$1/status"
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $(mirror) $2 main" >"$1/sources.list"
+    apt_options=(-o "Dir::State::Lists=$1/lists" -o "Dir::Cache=$1/cache" -o "Dir::Etc::sourcelist=$1/sources.list"
+        -o Dir::Etc::sourceparts=/dev/null -o "Dir::State::status=$1/status" -o APT::Sandbox::User=root
+        -o Acquire::Languages=none)
+    apt-get -q "${apt_options[@]}" update >/dev/null || { echo "$(mirror) has no suite $2" >&2 && return 1; }
+}
 
 # fetch_kernel DIR PACKAGE [APT-OPTION...]: unpack the kernel that the meta package stands for into DIR/x. From 6.17 on modules
 # and image may lie in packages of their own.

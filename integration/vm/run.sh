@@ -38,7 +38,8 @@ main() {
     fi
     "$here/build-image" && { [ -z "$kernel" ] || "$here/add-kernel" "$kernel"; } || { not_ok "vm: the image"; closing; return; }
 
-    variant=${kernel:-bookworm}-$cgroup-$lsm
+    variant=${kernel:-$VM_SUITE}-$cgroup-$lsm
+    [ "$VM_SUITE" = bookworm ] || [ -z "$kernel" ] || variant=$VM_SUITE-$variant
     logs=$top/target/integration/vm/$variant
     work=$(mktemp -d -t orlop-vm-XXXXXX)
     vm=(--name "run-$$")

@@ -137,7 +137,11 @@ impl Attempt<'_> {
         self.record.cgroup = cgroups.record().clone();
         entry.save(&self.record)?;
         let joins = open_joins(plan)?;
-        let mut host = Some(rootfs::open_host(&plan.rootfs)?);
+        let host = rootfs::open_host(&plan.rootfs)?;
+        if !plan.namespaces.has(NsKind::User) {
+            rootfs::idmap(&plan.rootfs, &host, None)?;
+        }
+        let mut host = Some(host);
         let console_socket = request.console_socket.map(connect_console).transpose()?;
         let (fifo, page) = entry.make_gate()?;
         let (ours, theirs) = seqpacket_pair()?;
@@ -223,7 +227,7 @@ impl Attempt<'_> {
                 self.await_kind(channel, Kind::MapIds)?;
             }
             let userns = open_namespace(&format!("/proc/{intermediate}/ns/user"))?;
-            rootfs::idmap(&plan.rootfs, host, userns.as_fd())?;
+            rootfs::idmap(&plan.rootfs, host, Some(userns.as_fd()))?;
         }
         self.tell(channel, Kind::IdsMapped)?;
         let (message, fds) = self.await_kind(channel, Kind::InitPid)?;

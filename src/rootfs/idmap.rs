@@ -14,9 +14,10 @@ use crate::sys::procfs::Proc;
 use crate::sys::userns;
 
 /// Puts the id translation on the trees that init inherited: its descriptors refer to the same mounts as ours.
-/// `userns` is the container's user namespace.
-pub fn idmap(plan: &RootfsPlan, host: &HostFds, userns: BorrowedFd<'_>) -> Result<()> {
+/// `userns` is the container's user namespace, if it has one.
+pub fn idmap(plan: &RootfsPlan, host: &HostFds, userns: Option<BorrowedFd<'_>>) -> Result<()> {
     let mut foreign: Vec<(&(String, String), OwnedFd)> = Vec::new();
+    let none = || Error::new("no user namespace to take the ids from");
     for (index, op, bind) in plan.opened_by_runtime() {
         let Some(idmap) = &bind.idmap else { continue };
         let phrase = || format!("map the ids of {}", bind.source.display());
@@ -25,13 +26,13 @@ pub fn idmap(plan: &RootfsPlan, host: &HostFds, userns: BorrowedFd<'_>) -> Resul
             tree.ok_or_else(|| Error::new("the source is not open").at(op.at.clone()).doing(phrase()))?;
         let known = idmap.maps.as_ref().and_then(|maps| foreign.iter().position(|(of, _)| *of == maps));
         let namespace = match (&idmap.maps, known) {
-            (None, _) => userns,
+            (None, _) => userns.ok_or_else(none)?,
             (Some(maps), None) => {
                 let made = userns::with_maps(&maps.0, &maps.1);
                 foreign.push((maps, made.map_err(|e| e.at(op.at.clone()).doing(phrase()))?));
-                foreign.last().map_or(userns, |(_, fd)| fd.as_fd())
+                foreign.last().map(|(_, fd)| fd.as_fd()).ok_or_else(none)?
             }
-            (Some(_), Some(at)) => foreign.get(at).map_or(userns, |(_, fd)| fd.as_fd()),
+            (Some(_), Some(at)) => foreign.get(at).map(|(_, fd)| fd.as_fd()).ok_or_else(none)?,
         };
         let attr = Attr { userns: Some(namespace), ..Attr::default() };
         mount_setattr(tree, idmap.recursive, attr).map_err(|e| {

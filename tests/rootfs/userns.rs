@@ -109,7 +109,7 @@ fn in_namespaces(bundle: &Path, own_net_ns: bool) {
                 fs::write(format!("/proc/{child}/{map}"), "0 100000 65536").unwrap();
             }
             let userns = fs::File::open(format!("/proc/{child}/ns/user")).unwrap();
-            rootfs::idmap(&plan, &host, userns.as_fd()).unwrap();
+            rootfs::idmap(&plan, &host, Some(userns.as_fd())).unwrap();
             nix::unistd::write(tell_mapped, b"x").unwrap();
             wait_for(child);
         }

@@ -430,8 +430,8 @@ fn idmap(
         (Some(uid), Some(gid)) => Some((map_text(&uid), map_text(&gid))),
         _ => return Err(Error::field(at, "uidMappings and gidMappings must be given together")),
     };
-    if !view.userns {
-        return Err(Error::field(at, "an idmapped mount needs a user namespace"));
+    if !view.userns && maps.is_none() {
+        return Err(Error::field(at, "an idmapped mount needs mappings of its own, or a user namespace"));
     }
     if view.rootless {
         return Err(Error::field(at, "idmapped mounts cannot be had without root"));
