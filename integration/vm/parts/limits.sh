@@ -114,7 +114,6 @@ updates() {
     v1 "update by a file" cpu cpu.cfs_quota_us -1
     v2 "update by a file" memory.max 104857600
     v2 "update by a file" pids.max max
-    # Where there is no quota systemd writes its own period.
     [ "$driver" = systemd ] || v2 "update by a file" cpu.max "max 200000"
     shown TasksMax infinity
     shown CPUQuotaPerSecUSec infinity
@@ -122,7 +121,8 @@ updates() {
     v1 "after daemon-reload" memory memory.limit_in_bytes 104857600
     v1 "after daemon-reload" cpuset cpuset.cpus 0-1
     v2 "after daemon-reload" memory.max 104857600
-    v2 "after daemon-reload" cpu.max "max $([ "$driver" = systemd ] && echo 100000 || echo 200000)"
+    # Without a quota, systemd 252 writes a period of its own.
+    [ $cgroups != v2 ] || has "$driver, $name: after daemon-reload: cpu.max" '^max [12]00000$' "$(knob '' cpu.max)"
     v2 "after daemon-reload" cpuset.cpus 0-1
     ends "$driver, $name: update to less than nothing is refused" 1 rt update --cpuset-cpus 77 "$name"
     v1 "a refused update leaves" cpuset cpuset.cpus 0-1
@@ -195,6 +195,69 @@ memory_runs_out() {
     wait $watcher 2>/dev/null
 }
 
+# taken_back: an update that fails at its last file leaves nothing of itself, neither in the files nor with systemd.
+taken_back() {
+    begun $driver taken-back '{memory: {limit: 268435456}, cpu: {quota: 50000, period: 200000}}'
+    ends "$driver, taken-back: an update of which one part is refused" 1 rt update --memory 209715200 --cpu-quota 70000 --cpuset-cpus 0-999 "$name"
+    for _ in once again; do
+        v1 "a failed update" memory memory.limit_in_bytes 268435456
+        v1 "a failed update" cpu cpu.cfs_quota_us 50000
+        v2 "a failed update" memory.max 268435456
+        v2 "a failed update" cpu.max "50000 200000"
+        v2 "a failed update" cpuset.cpus ""
+        shown2 MemoryMax 268435456
+        shown1 MemoryLimit 268435456
+        shown CPUQuotaPerSecUSec 250ms
+        # Systemd writes all that it knows of a controller when it is told one thing.
+        succeeds "$driver, taken-back: the next update" rt update --memory-reservation 104857600 --cpu-share 512 "$name"
+    done
+    deleted
+}
+
+# remembered: what systemd writes by itself later is what was asked for.
+remembered() {
+    begun $driver remembered '{unified: {"memory.max": "1G ", "memory.oom.group": "1", "cpu.idle": "1"}, cpu: {quota: 15500, period: 100000}}'
+    succeeds "$driver, remembered: update of something else" rt update --memory-reservation 104857600 "$name"
+    v2 "after another update" memory.max 1073741824
+    v2 "after another update" memory.oom.group 1
+    shown MemoryMax 1073741824
+    # Systemd has steps of one percent.
+    v2 "an odd quota" cpu.max "$([ $driver = systemd ] && echo 16000 || echo 15500) 100000"
+    echo '{"cpu": {"idle": 0}}' >"$work/resources"
+    succeeds "$driver, remembered: no longer idle" rt update --resources "$work/resources" "$name"
+    succeeds "$driver, remembered: update of the quota" rt update --cpu-period 100000 --cpu-quota 20000 "$name"
+    [ $driver != systemd ] || systemctl daemon-reload
+    v2 "after daemon-reload" cpu.idle 0
+    v2 "after daemon-reload" cpu.max "20000 100000"
+    v2 "after daemon-reload" memory.oom.group 1
+    v2 "after daemon-reload" memory.max 1073741824
+    deleted
+}
+
+# strangers: a create that fails stops no unit of somebody else's.
+strangers() {
+    local other=$work/other slice=$tag-busy.slice
+    driver=systemd
+    begun systemd theirs '{}'
+    bundle second ".linux.cgroupsPath = \"$tag-b.slice:$tag:theirs\""
+    ends "systemd, strangers: a unit of that name in another slice" 1 \
+        "$RUNTIME" --root "$other" --systemd-cgroup create --bundle "$work/second" theirs
+    same "systemd, strangers: the other's container runs on" running "$(rt state theirs | jq -r .status)"
+    same "systemd, strangers: its unit too" active "$(systemctl is-active "$unit")"
+    systemd-run --quiet --unit "$tag-work" --slice "$slice" sleep 600
+    bundle third ".linux.cgroupsPath = \"$tag.slice::$slice\""
+    ends "systemd, strangers: a slice with others in it" 1 \
+        "$RUNTIME" --root "$other" --systemd-cgroup create --bundle "$work/third" third
+    same "systemd, strangers: they work on" active "$(systemctl is-active "$tag-work")"
+    bundle fourth ".linux.cgroupsPath = \"::$slice\""
+    ends "systemd, strangers: a slice that lies elsewhere" 1 \
+        "$RUNTIME" --root "$other" --systemd-cgroup create --bundle "$work/fourth" fourth
+    same "systemd, strangers: they still work" active "$(systemctl is-active "$tag-work")"
+    systemctl stop "$tag-work"
+    name=theirs
+    deleted
+}
+
 for driver in cgroupfs systemd; do
     begun $driver all "$all"
     read_all
@@ -253,7 +316,12 @@ for driver in cgroupfs systemd; do
         has "$driver, v1only: network.priorities" 'lo 7' "$(knob net_prio net_prio.ifpriomap)"
         deleted
     fi
+    if ours; then
+        taken_back
+        [ $cgroups != v2 ] || remembered
+    fi
     memory_runs_out $driver
 done
+! ours || strangers
 same "limits: no container is left" "" "$(rt list -q 2>/dev/null)"
 closing
