@@ -54,10 +54,10 @@ soak: ## 500 `docker run --rm` and 500 `ctr run --rm`, and nothing is left
 	integration/containerd/soak.sh
 
 vm-image: ## the disk of the test machine, made from Debian packages, kept while nothing in it changes
-	integration/vm/build-image
+	$(if $(SUITE),VM_SUITE=$(SUITE)) integration/vm/build-image
 
-vm-test: release ## the parts of integration/vm in the machine: CGROUP=v2|v1|hybrid KERNEL=trixie-backports LSM=selinux PARTS="limits podman" RUNTIMES="orlop runc crun"
-	integration/vm/run.sh --cgroup $(or $(CGROUP),v2) --lsm $(or $(LSM),apparmor) $(if $(KERNEL),--kernel $(KERNEL)) $(PARTS)
+vm-test: release ## the parts of integration/vm in the machine: CGROUP=v2|v1|hybrid KERNEL=trixie-backports LSM=selinux SUITE=trixie PARTS="limits podman" RUNTIMES="orlop runc crun"
+	$(if $(SUITE),VM_SUITE=$(SUITE)) integration/vm/run.sh --cgroup $(or $(CGROUP),v2) --lsm $(or $(LSM),apparmor) $(if $(KERNEL),--kernel $(KERNEL)) $(PARTS)
 
 clean: ## remove what was built
 	cargo clean

@@ -1,13 +1,19 @@
 # cri.sh, sourced: containerd's CRI service with a network by CNI, driven by cri.py; its TAP lines are counted here.
 cri_folder=$top/target/integration/cri
 
-# grpcio and protobuf from PyPI, in a folder of the build's.
+# cri_packages [VERSION]: grpcio and protobuf from PyPI, in a folder of the build's, for this python or another.
 cri_packages() {
-    PYTHONPATH=$cri_folder python3 -c 'import grpc, google.protobuf' 2>/dev/null && return
+    local other=()
+    if [ -n "${1-}" ]; then
+        cri_folder+=-$1 other=(--python-version "$1" --only-binary=:all:)
+        [ ! -d "$cri_folder/grpc" ] || return 0
+    else
+        ! PYTHONPATH=$cri_folder python3 -c 'import grpc, google.protobuf' 2>/dev/null || return 0
+    fi
     "$top/hack/need.sh" python3 python3-pip || return 1
     mkdir -p "$cri_folder"
     PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --disable-pip-version-check --upgrade \
-        --target "$cri_folder" grpcio protobuf >&2
+        --target "$cri_folder" "${other[@]}" grpcio protobuf >&2
 }
 
 part_cri() {

@@ -82,10 +82,12 @@ lay_out() {
     chmod -R a+rX "$1"
 }
 
-# python_packages DIR: of the client of CRI, for the python of the machine, which is this Debian's.
+# python_packages DIR: of the client of CRI, for the python of the machine, which is this Debian's unless another is named.
 python_packages() {
+    local version=
+    [ "$VM_SUITE" != trixie ] || version=3.13
     . "$top/integration/containerd/cri.sh"
-    cri_packages && cp -r "$cri_folder" "$1"
+    cri_packages $version && cp -r "$cri_folder" "$1"
 }
 
 # run_part RUNTIME PART: its counts are added to the sum.
