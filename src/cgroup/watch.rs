@@ -69,6 +69,11 @@ impl Watch {
         Ok(watch)
     }
 
+    /// Kills are counted (v2), so that it may be looked for them at any time; v1 has nothing but the bell.
+    pub fn counts(&self) -> bool {
+        self.place.version == Version::V2
+    }
+
     /// After the bell has rung ([`Watch::as_fd`] is readable).
     pub fn look(&mut self) -> Result<Happened> {
         self.silence()?;

@@ -7,6 +7,7 @@ use clap::Parser;
 
 /// Delete containers
 #[derive(Debug, Parser)]
+#[command(args_override_self = true)]
 pub struct Args {
     /// Kill what still runs
     #[arg(short, long)]

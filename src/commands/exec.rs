@@ -86,7 +86,8 @@ fn execute(context: &Context, args: &Args) -> Outcome {
     let config = saved_config(&entry)?;
     if crate::plan::exec::is_exposed(&config, &record.namespaces) {
         // Before the process file is read, which may be a pipe: all of this command happens again.
-        guard::change_image(context.inherited_fds)?;
+        let paths = [args.process.as_deref(), context.global.log.as_deref()];
+        guard::change_image(context.inherited_fds, &paths)?;
     }
     let paths = Paths::new(args)?;
     let plan = plan(args, command, &config, &record).map_err(|e| in_words(args, e))?;

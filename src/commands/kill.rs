@@ -8,6 +8,7 @@ use clap::Parser;
 
 /// Send a signal to a container
 #[derive(Debug, Parser)]
+#[command(args_override_self = true)]
 pub struct Args {
     /// Signal every process of the container
     #[arg(short, long)]

@@ -17,6 +17,7 @@ enum Format {
 
 /// List containers
 #[derive(Debug, Parser)]
+#[command(args_override_self = true)]
 pub struct Args {
     #[arg(short, long, value_enum, default_value = "table")]
     format: Format,

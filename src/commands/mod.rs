@@ -250,8 +250,24 @@ fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
     let next = path.with_file_name(format!(".{name}"));
     let write = || {
         use crate::error::Call;
-        std::fs::write(&next, pid.to_string()).call("write")?;
-        std::fs::rename(&next, path).call("rename")
+        use std::io::Write;
+        // Anew, whatever is there: another user's link in a shared directory, or what a killed orlop has left.
+        let open = || std::fs::OpenOptions::new().write(true).create_new(true).open(&next);
+        let mut file = match open() {
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
+                std::fs::remove_file(&next).call("unlink")?;
+                open()
+            }
+            opened => opened,
+        }
+        .call("open")?;
+        let written = file.write_all(pid.to_string().as_bytes()).call("write");
+        let named = written.and_then(|()| std::fs::rename(&next, path).call("rename"));
+        if named.is_err() {
+            // The failure is what is told.
+            let _ = std::fs::remove_file(&next);
+        }
+        named
     };
     write().at_with(|| path.display().to_string()).doing("write the pid file")
 }

@@ -6,6 +6,7 @@ use clap::Parser;
 
 /// Stop or continue all processes of a container
 #[derive(Debug, Parser)]
+#[command(args_override_self = true)]
 pub struct Args {
     /// The container's id
     id: String,

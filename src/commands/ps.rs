@@ -13,7 +13,7 @@ enum Format {
 
 /// List the processes of a container
 #[derive(Debug, Parser)]
-#[command(override_usage = "orlop ps [OPTIONS] ID [PS-OPTIONS]...")]
+#[command(args_override_self = true, override_usage = "orlop ps [OPTIONS] ID [PS-OPTIONS]...")]
 pub struct Args {
     #[arg(short, long, value_enum, default_value = "table")]
     format: Format,

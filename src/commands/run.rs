@@ -83,11 +83,17 @@ fn foreground_run(context: &Context, args: &Args, prepared: &Prepared) -> Outcom
         _ => e,
     })?;
     if !args.keep {
-        match created.entry.lock() {
-            Ok(()) => context.warn_all(&delete::destroy(&root, &created.entry, &created.record)?),
-            // `delete --force` was quicker; the program's status is what the caller waits for.
+        let deleted =
+            created.entry.lock().and_then(|()| delete::destroy(&root, &created.entry, &created.record));
+        match deleted {
+            Ok(warnings) => context.warn_all(&warnings),
+            // `delete --force` was quicker.
             Err(e) if e.kind() == Kind::NoContainer => {}
-            Err(e) => return Err(e.into()),
+            // The program's status is what the caller waits for.
+            Err(e) => context.warn_all(&[format!(
+                "the container was not deleted: {e} (orlop delete --force {})",
+                created.entry.id
+            )]),
         }
     }
     Ok(code)

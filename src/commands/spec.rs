@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 /// Write a config.json to begin with
 #[derive(Debug, Parser)]
+#[command(args_override_self = true)]
 pub struct Args {
     /// The directory to write to
     #[arg(short, long, default_value = ".")]

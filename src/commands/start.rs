@@ -13,6 +13,7 @@ use std::os::fd::AsFd;
 
 /// Start a created container
 #[derive(Debug, Parser)]
+#[command(args_override_self = true)]
 pub struct Args {
     /// The container's id
     id: String,
@@ -35,6 +36,8 @@ pub fn release_notified(
     record: &Record,
 ) -> crate::error::Result<()> {
     let Some(host) = &record.notify_socket else { return release(context, root, entry, record) };
+    // The socket of one that has started is in use.
+    start::must_wait(entry, record)?;
     let notify = Notify::bind(entry.path(), host)?;
     let init = status::living_init(record)?;
     release(context, root, entry, record)?;

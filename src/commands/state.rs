@@ -11,6 +11,7 @@ use std::path::Path;
 
 /// Print the state of a container
 #[derive(Debug, Parser)]
+#[command(args_override_self = true)]
 pub struct Args {
     /// The container's id
     id: String,

@@ -11,8 +11,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::event::PollFlags;
 use rustix::fs::{Mode, OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::{Errno, fcntl_dupfd_cloexec, retry_on_intr};
+use rustix::process::getpgrp;
 use rustix::termios::{
-    OptionalActions, OutputModes, Termios, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize,
+    OptionalActions, OutputModes, Termios, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr, tcsetwinsize,
 };
 
 use crate::error::{Call, Doing, Error, Result};
@@ -42,6 +43,8 @@ pub struct Relay {
     to_host: Block,
     /// The last process has closed the terminal; another may open it again.
     hung_up: bool,
+    /// We are in the background of our terminal: its keys are for somebody else until we are brought forward.
+    in_background: bool,
 }
 
 /// The terminal of the operator: on stderr, stdout or stdin, else the controlling one. To be asked for before
@@ -76,7 +79,7 @@ impl Relay {
         pty.output_modes.remove(OutputModes::ONLCR);
         tcsetattr(&master, OptionalActions::Now, &pty).call("ioctl(TCSETS)")?;
         let before = tcgetattr(&host).call("ioctl(TCGETS)")?;
-        let relay = Self {
+        let mut relay = Self {
             host,
             before,
             master,
@@ -85,14 +88,33 @@ impl Relay {
             to_container: Block::new(),
             to_host: Block::new(),
             hung_up: false,
+            in_background: false,
         };
-        relay.make_raw()?;
+        relay.in_background = relay.belongs_to_another();
+        if !relay.in_background {
+            relay.make_raw()?;
+        }
         relay.resize();
         Ok(relay)
     }
 
-    /// Also after SIGCONT: the shell has its own modes back while we were stopped.
-    pub fn make_raw(&self) -> Result<()> {
+    /// After SIGCONT: the shell had its own modes while we were stopped, and has them still if it has only let us go on
+    /// behind it. A terminal that is gone comes with this signal, too: it has no modes, and the container goes on.
+    pub fn resume(&mut self) {
+        self.in_background = self.belongs_to_another();
+        if !self.in_background {
+            let _ = self.make_raw();
+        }
+        self.resize();
+    }
+
+    /// Another process group is in the foreground of the terminal. One that is not ours to control, or that is gone, has
+    /// no such group.
+    fn belongs_to_another(&self) -> bool {
+        tcgetpgrp(&self.host).is_ok_and(|group| group != getpgrp())
+    }
+
+    fn make_raw(&self) -> Result<()> {
         let mut raw = self.before.clone();
         raw.make_raw();
         raw.output_modes.insert(OutputModes::OPOST);
@@ -113,7 +135,8 @@ impl Relay {
     /// What to poll for. Errors and hang-ups come unasked.
     pub fn watched(&self) -> Vec<(End, BorrowedFd<'_>, PollFlags)> {
         let mut list = Vec::with_capacity(3);
-        if let Some(input) = self.input.as_ref().filter(|_| self.to_container.is_empty() && !self.hung_up) {
+        let takes_input = self.to_container.is_empty() && !self.hung_up && !self.in_background;
+        if let Some(input) = self.input.as_ref().filter(|_| takes_input) {
             list.push((End::Input, input.as_fd(), PollFlags::IN));
         }
         if let Some(output) = self.output.as_ref().filter(|_| !self.to_host.is_empty()) {
@@ -138,7 +161,10 @@ impl Relay {
     /// Moves what can be moved without blocking. Call it for each end that polled ready.
     pub fn ready(&mut self, end: End) -> Result<()> {
         match end {
-            End::Input => self.read_input(),
+            End::Input => {
+                self.read_input();
+                Ok(())
+            }
             End::Output => {
                 self.write_output();
                 Ok(())
@@ -150,16 +176,16 @@ impl Relay {
         }
     }
 
-    fn read_input(&mut self) -> Result<()> {
-        let Some(input) = &self.input else { return Ok(()) };
+    fn read_input(&mut self) {
+        let Some(input) = &self.input else { return };
         match self.to_container.fill(input.as_fd()) {
             Ok(0) => self.input = None,
             Ok(_) | Err(Errno::AGAIN) => {}
-            // A terminal that was hung up, or one that we are in the background of.
-            Err(Errno::IO) => self.input = None,
-            Err(errno) => return Err(errno).call("read").doing("read the standard input"),
+            Err(Errno::IO) if self.belongs_to_another() => self.in_background = true,
+            // Hung up, or never to be read (nohup leaves a file that is open for writing only): no reason to end a
+            // container.
+            Err(_) => self.input = None,
         }
-        Ok(())
     }
 
     fn write_output(&mut self) {
@@ -238,8 +264,11 @@ impl Relay {
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        // A destructor cannot report; the only failure is a terminal that is gone.
-        let _ = tcsetattr(&self.host, OptionalActions::Now, &self.before);
+        // Behind somebody else the modes are not ours. A destructor cannot report; the only failure is a terminal that is
+        // gone.
+        if !self.in_background {
+            let _ = tcsetattr(&self.host, OptionalActions::Now, &self.before);
+        }
     }
 }
 

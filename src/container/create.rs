@@ -300,7 +300,13 @@ impl Attempt<'_> {
     fn create_runtime_hooks(&self, plan: &CreatePlan) -> Result<()> {
         let state = self.hook_state(plan)?;
         let cwd = std::ffi::CString::new(plan.bundle.as_os_str().as_encoded_bytes()).ok();
-        hooks::run(&plan.hooks.create_runtime, &state, &host::environment(), cwd.as_deref())
+        hooks::run(
+            &plan.hooks.create_runtime,
+            &state,
+            &host::environment(),
+            cwd.as_deref(),
+            Some(self.child()?.pidfd.as_fd()),
+        )
     }
 
     /// N7 happens in the last stage; end-of-file is its last word. It is not yet "waiting": a death by

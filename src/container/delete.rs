@@ -78,8 +78,13 @@ pub fn destroy(root: &Root, entry: &Entry, record: &Record) -> Result<Vec<String
         kill_all(record)?;
         manager.remove().doing("remove the container's cgroup")?;
     }
-    root.remove(entry)?;
-    Ok(poststop(record))
+    let removed = root.remove(entry);
+    if removed.is_err() && entry.is_named()? {
+        return removed.map(|()| Vec::new());
+    }
+    // The name is free, nobody will come back for the hooks.
+    let warnings = poststop(record);
+    removed.map(|()| warnings)
 }
 
 /// Failures are warnings, and the remaining hooks run all the same (runtime.md, step 13).

@@ -49,8 +49,9 @@ pub fn follow(
             Some(init) => pidfd::poll(&mut fds, init.as_fd(), Some(left))?,
             None => wait(&mut fds, left).map(|()| false)?,
         };
+        // The kernel rings for memory.events some milliseconds late, and init's death may be seen first.
         let rang = fds.iter().any(|fd| !fd.revents().is_empty());
-        if let Some(watch) = watch.as_mut().filter(|_| rang) {
+        if let Some(watch) = watch.as_mut().filter(|watch| rang || died && watch.counts()) {
             let happened = watch.look()?;
             if happened.oom && !tell(Event::Oom)? {
                 return Ok(());

@@ -6,10 +6,11 @@ use crate::error::{Doing, Error, Result};
 use crate::plan::fds::FIRST;
 use crate::sys::own_image;
 use crate::sys::process::{keep_on_exec, set_name};
+use std::path::Path;
 
 /// Returns in the protected image, where the command begins anew; `inherited` descriptors of the caller's go
-/// along.
-pub fn change_image(inherited: u32) -> Result<()> {
+/// along, and those that one of `paths` names.
+pub fn change_image(inherited: u32, paths: &[Option<&Path>]) -> Result<()> {
     if own_image::is_protected()? {
         // execveat leaves the number of a descriptor for a name.
         set_name(c"orlop");
@@ -19,8 +20,36 @@ pub fn change_image(inherited: u32) -> Result<()> {
         for number in FIRST..FIRST + inherited {
             keep_on_exec(i32::try_from(number).map_err(|_| Error::sys("fcntl", libc::EBADF))?)?;
         }
+        for number in paths.iter().flatten().filter_map(|path| descriptor(path)) {
+            // One that is not open is said to be missing when it is read.
+            let _ = keep_on_exec(number);
+        }
         own_image::run_again()
     };
     let Err(e) = go();
     Err(e).doing("run from a read-only copy of orlop")
+}
+
+/// `-p <(jq … process.json)` of a shell: a descriptor by its name.
+fn descriptor(path: &Path) -> Option<i32> {
+    let number = ["/dev/fd", "/proc/self/fd"].iter().find_map(|dir| path.strip_prefix(dir).ok())?;
+    number.to_str()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptors_have_names() {
+        for (path, number) in [
+            ("/dev/fd/63", Some(63)),
+            ("/proc/self/fd/5", Some(5)),
+            ("/dev/fd/x", None),
+            ("/dev/fd/6/7", None),
+            ("p.json", None),
+        ] {
+            assert_eq!(descriptor(Path::new(path)), number, "{path}");
+        }
+    }
 }

@@ -8,6 +8,7 @@ use crate::sys::spawn::{self, Outcome, Program};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::ffi::CStr;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::time::Duration;
 
@@ -36,14 +37,21 @@ impl HookState<'_> {
 }
 
 /// Runs `hooks` one after the other and stops at the first failure. `env` is what a hook without an
-/// environment of its own gets; `cwd` None = ours.
-pub fn run(hooks: &[HookPlan], state: &HookState, env: &[String], cwd: Option<&CStr>) -> Result<()> {
+/// environment of its own gets; `cwd` None = ours. `init`: a hook that hangs is not waited for longer than it lives, so
+/// that `delete --force` ends a `create`.
+pub fn run(
+    hooks: &[HookPlan],
+    state: &HookState,
+    env: &[String],
+    cwd: Option<&CStr>,
+    init: Option<BorrowedFd<'_>>,
+) -> Result<()> {
     if hooks.is_empty() {
         return Ok(());
     }
     let stdin = state.json()?;
     for hook in hooks {
-        run_one(hook, &stdin, env, cwd)?;
+        run_one(hook, &stdin, env, cwd, init)?;
     }
     Ok(())
 }
@@ -54,10 +62,16 @@ pub fn run_all(hooks: &[HookPlan], state: &HookState, env: &[String], cwd: Optio
         Ok(stdin) => stdin,
         Err(e) => return vec![e],
     };
-    hooks.iter().filter_map(|hook| run_one(hook, &stdin, env, cwd).err()).collect()
+    hooks.iter().filter_map(|hook| run_one(hook, &stdin, env, cwd, None).err()).collect()
 }
 
-fn run_one(hook: &HookPlan, stdin: &[u8], env: &[String], cwd: Option<&CStr>) -> Result<()> {
+fn run_one(
+    hook: &HookPlan,
+    stdin: &[u8],
+    env: &[String],
+    cwd: Option<&CStr>,
+    init: Option<BorrowedFd<'_>>,
+) -> Result<()> {
     let program = Program {
         path: &hook.path,
         args: &hook.args,
@@ -65,6 +79,7 @@ fn run_one(hook: &HookPlan, stdin: &[u8], env: &[String], cwd: Option<&CStr>) ->
         stdin,
         cwd,
         timeout: hook.timeout.map(|seconds| Duration::from_secs(seconds.into())),
+        serves: init,
     };
     outcome(hook, spawn::run(&program)?)
 }
@@ -81,6 +96,9 @@ fn outcome(hook: &HookPlan, outcome: Outcome) -> Result<()> {
             Err(Error::new(format!("did not end within {seconds} s and was killed"))
                 .at(hook.field.clone())
                 .doing(phrase))
+        }
+        Outcome::Orphaned => {
+            Err(Error::new("was ended: the container's init is gone").at(hook.field.clone()).doing(phrase))
         }
         Outcome::NotStarted(errno) => Err(Error::sys("execve", errno).at(hook.field.clone()).doing(phrase)),
     }

@@ -32,14 +32,15 @@ fn helper(name: &'static str, pid: i32, maps: &[IdMap]) -> Result<()> {
     let path = find(name)?;
     let mut args = vec![name.to_owned(), pid.to_string()];
     args.extend(maps.iter().flat_map(|map| [map.inside, map.outside, map.count]).map(|id| id.to_string()));
-    let program = Program { path: &path, args: &args, env: &[], stdin: b"", cwd: None, timeout: None };
+    let program =
+        Program { path: &path, args: &args, env: &[], stdin: b"", cwd: None, timeout: None, serves: None };
     match spawn::run(&program)? {
         Outcome::Ended(Ended::Exited(0), _) => Ok(()),
         Outcome::Ended(_, text) => Err(Error::new(text))
             .doing(format!("run {name}"))
             .hint("/etc/subuid and /etc/subgid must grant the ranges"),
         Outcome::NotStarted(errno) => Err(Error::sys("execve", errno)).doing(format!("run {name}")),
-        Outcome::TimedOut => Err(Error::new("timed out")).doing(format!("run {name}")),
+        Outcome::TimedOut | Outcome::Orphaned => Err(Error::new("timed out")).doing(format!("run {name}")),
     }
 }
 

@@ -214,7 +214,7 @@ fn create_container_hooks(plan: &CreatePlan) -> Result<()> {
         annotations: &plan.annotations,
     };
     let cwd = std::ffi::CString::new(plan.rootfs.path.as_os_str().as_encoded_bytes()).ok();
-    hooks::run(&plan.hooks.create_container, &state, &host::environment(), cwd.as_deref())
+    hooks::run(&plan.hooks.create_container, &state, &host::environment(), cwd.as_deref(), None)
 }
 
 /// The pty comes from the container's own devpts; its master travels to the runtime.

@@ -28,13 +28,7 @@ pub struct Words {
 
 /// Starts a created container. The caller holds the lock. `words` is asked for only after a failure.
 pub fn start(entry: &Entry, record: &Record, words: impl Fn() -> Words) -> Result<()> {
-    let (status, pidfd) = observe(entry, record)?;
-    match status {
-        Status::Created => {}
-        Status::Stopped => return Err(Error::new("cannot start a container that has stopped")),
-        Status::Running => return Err(Error::new("cannot start an already running container")),
-        other => return Err(Error::new(format!("cannot start a container in the {} state", other.word()))),
-    }
+    let pidfd = must_wait(entry, record)?;
     if !record.has_process {
         return Err(Error::new("process: is missing from config.json, nothing to start"));
     }
@@ -62,6 +56,17 @@ pub fn start(entry: &Entry, record: &Record, words: impl Fn() -> Words) -> Resul
         return Err(Error::new("container init was killed before it could execute the program"));
     }
     Ok(())
+}
+
+/// An error unless init waits at its gate.
+pub fn must_wait(entry: &Entry, record: &Record) -> Result<Option<OwnedFd>> {
+    let (status, pidfd) = observe(entry, record)?;
+    match status {
+        Status::Created => Ok(pidfd),
+        Status::Stopped => Err(Error::new("cannot start a container that has stopped")),
+        Status::Running => Err(Error::new("cannot start an already running container")),
+        other => Err(Error::new(format!("cannot start a container in the {} state", other.word()))),
+    }
 }
 
 fn release(gate: &OwnedFd) -> Result<()> {
@@ -99,5 +104,5 @@ pub fn poststart(record: &Record) -> Result<()> {
     };
     let env: Vec<String> = crate::host::environment();
     let cwd = std::ffi::CString::new(record.bundle.as_os_str().as_encoded_bytes()).ok();
-    hooks::run(&record.poststart, &state, &env, cwd.as_deref())
+    hooks::run(&record.poststart, &state, &env, cwd.as_deref(), None)
 }

@@ -59,7 +59,7 @@ pub fn wait(
             notify = None;
         }
         if ready.signals {
-            pass_on(signals, pidfd, relay.as_ref())?;
+            pass_on(signals, pidfd, relay.as_mut())?;
         }
         // SIGCHLD may stand for several children and for none of ours, so every round looks.
         if let Some(code) = reap(pid)? {
@@ -111,19 +111,16 @@ fn poll_all(
 
 /// All pending signals: SIGCHLD is ours, SIGWINCH is the terminal's, SIGURG is nobody's (Go's runtimes send
 /// it to themselves), and the rest is the container's.
-fn pass_on(signals: &BlockedSignals, pidfd: BorrowedFd<'_>, relay: Option<&Relay>) -> Result<()> {
+fn pass_on(signals: &BlockedSignals, pidfd: BorrowedFd<'_>, mut relay: Option<&mut Relay>) -> Result<()> {
     let ourselves = rustix::process::getpid().as_raw_pid().unsigned_abs();
     while let Some(signal) = signals.next()? {
-        match (signal.number, relay) {
+        match (signal.number, &mut relay) {
             (libc::SIGCHLD | libc::SIGURG, _) => continue,
             (libc::SIGWINCH, relay) => {
-                relay.into_iter().for_each(Relay::resize);
+                relay.iter().for_each(|relay| relay.resize());
                 continue;
             }
-            (libc::SIGCONT, Some(relay)) => {
-                relay.make_raw()?;
-                relay.resize();
-            }
+            (libc::SIGCONT, Some(relay)) => relay.resume(),
             // SIGPIPE for our own write to a reader that is gone.
             (libc::SIGPIPE, _) if signal.sender == ourselves => continue,
             _ => {}

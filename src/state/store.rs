@@ -149,8 +149,11 @@ impl Root {
     }
 
     fn empty_trash(&self, name: &str) -> Result<()> {
-        let dir = rustix::fs::openat(&self.dir, name, directory() | OFlags::NOFOLLOW, Mode::empty())
-            .call("open")?;
+        let dir = match rustix::fs::openat(&self.dir, name, directory() | OFlags::NOFOLLOW, Mode::empty()) {
+            // Another command has swept it already.
+            Err(Errno::NOENT) => return Ok(()),
+            opened => opened.call("open")?,
+        };
         remove_contents(&dir)?;
         match rustix::fs::unlinkat(&self.dir, name, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
@@ -176,17 +179,23 @@ fn other_version(v: u32) -> String {
     format!("record version {v} (this orlop reads {VERSION})")
 }
 
+/// Others may be at it too: what is gone is gone.
 fn remove_contents(dir: &OwnedFd) -> Result<()> {
     for entry in rustix::fs::Dir::read_from(dir).call("getdents")? {
-        let entry = entry.call("getdents")?;
+        let entry = match entry {
+            Err(Errno::NOENT) => return Ok(()),
+            entry => entry.call("getdents")?,
+        };
         let name = entry.file_name();
         if name == c"." || name == c".." {
             continue;
         }
         let mut flags = AtFlags::empty();
         if entry.file_type() == FileType::Directory {
-            let below = rustix::fs::openat(dir, name, directory() | OFlags::NOFOLLOW, Mode::empty());
-            remove_contents(&below.call("open")?)?;
+            match rustix::fs::openat(dir, name, directory() | OFlags::NOFOLLOW, Mode::empty()) {
+                Err(Errno::NOENT) => continue,
+                below => remove_contents(&below.call("open")?)?,
+            }
             flags = AtFlags::REMOVEDIR;
         }
         match rustix::fs::unlinkat(dir, name, flags) {

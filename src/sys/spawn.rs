@@ -4,12 +4,12 @@
 use crate::error::{Call, Error, Result};
 use crate::sys::clone::{Unseen, fork};
 use crate::sys::memfd::memfd_create;
-use crate::sys::pidfd::{poll_child, wait_child};
+use crate::sys::pidfd::{is_waitable, poll_child, real, wait_child};
 use crate::sys::process::{Ended, exit_now, reset_signals};
 use rustix::event::{PollFd, PollFlags};
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,8 @@ pub struct Program<'a> {
     /// Working directory; None = ours.
     pub cwd: Option<&'a CStr>,
     pub timeout: Option<Duration>,
+    /// A pidfd: with the end of its process the program has no use any more.
+    pub serves: Option<BorrowedFd<'a>>,
 }
 
 #[derive(Debug)]
@@ -33,6 +35,8 @@ pub enum Outcome {
     Ended(Ended, String),
     /// Killed after `timeout`.
     TimedOut,
+    /// Killed after the process that it `serves`.
+    Orphaned,
     /// execve failed with this errno.
     NotStarted(i32),
 }
@@ -63,14 +67,15 @@ pub fn run(program: &Program) -> Result<Outcome> {
         return Ok(Outcome::NotStarted(i32::from_ne_bytes(errno)));
     }
     let deadline = program.timeout.map(|timeout| Instant::now() + timeout);
-    let (text, timed_out) = collect(&output, &child, deadline)?;
-    if timed_out {
-        // SAFETY: takes numbers only; the child is ours and not reaped.
-        unsafe { libc::kill(child.pid, libc::SIGKILL) };
-        wait_child(child.pid)?;
-        return Ok(Outcome::TimedOut);
-    }
-    Ok(Outcome::Ended(wait_child(child.pid)?, text))
+    let cut = match collect(&output, &child, deadline, program.serves)? {
+        Collected::All(text) => return Ok(Outcome::Ended(wait_child(child.pid)?, text)),
+        Collected::Late => Outcome::TimedOut,
+        Collected::Orphaned => Outcome::Orphaned,
+    };
+    // SAFETY: takes numbers only; the child is ours and not reaped.
+    unsafe { libc::kill(child.pid, libc::SIGKILL) };
+    wait_child(child.pid)?;
+    Ok(cut)
 }
 
 /// All output of a program of the host's, for the runtime itself. By itself the library would take posix_spawn, which
@@ -111,24 +116,42 @@ pub fn execve(path: &CStr, args: &[CString], env: &[CString]) -> i32 {
     super::last_errno()
 }
 
-fn collect(output: &OwnedFd, child: &Unseen, deadline: Option<Instant>) -> Result<(String, bool)> {
+/// How the reading of the output ended.
+enum Collected {
+    All(String),
+    Late,
+    Orphaned,
+}
+
+fn collect(
+    output: &OwnedFd,
+    child: &Unseen,
+    deadline: Option<Instant>,
+    serves: Option<BorrowedFd<'_>>,
+) -> Result<Collected> {
+    // Without real pidfds nothing tells of the end, and the program is waited for.
+    let serves = serves.filter(|pidfd| is_waitable(*pidfd) && real(*pidfd).is_ok());
     let mut kept = Vec::new();
     let mut open = true;
     loop {
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         if left.is_some_and(|left| left.is_zero()) {
-            return Ok((String::new(), true));
+            return Ok(Collected::Late);
         }
-        let mut polls = Vec::with_capacity(2);
+        let mut polls = Vec::with_capacity(3);
         if open {
             polls.push(PollFd::new(output, PollFlags::IN));
         }
+        polls.extend(serves.map(|pidfd| PollFd::from_borrowed_fd(pidfd, PollFlags::IN)));
         let ended = poll_child(&mut polls, child, left)?;
-        let readable = polls.first().is_some_and(|output| !output.revents().is_empty());
+        let ready = |at: usize| polls.get(at).is_some_and(|poll| !poll.revents().is_empty());
+        let (readable, orphaned) = (open && ready(0), ready(usize::from(open)));
         if readable {
             open = take(output, &mut kept)?;
         } else if ended {
-            return Ok((String::from_utf8_lossy(&kept).trim().to_owned(), false));
+            return Ok(Collected::All(String::from_utf8_lossy(&kept).trim().to_owned()));
+        } else if orphaned {
+            return Ok(Collected::Orphaned);
         }
     }
 }
@@ -168,6 +191,7 @@ mod tests {
             stdin: b"{\"x\":1}",
             cwd: None,
             timeout,
+            serves: None,
         };
         run(&program).unwrap()
     }
@@ -191,7 +215,15 @@ mod tests {
 
     #[test]
     fn a_program_that_is_not_there() {
-        let program = Program { path: "/nowhere", args: &[], env: &[], stdin: b"", cwd: None, timeout: None };
+        let program = Program {
+            path: "/nowhere",
+            args: &[],
+            env: &[],
+            stdin: b"",
+            cwd: None,
+            timeout: None,
+            serves: None,
+        };
         assert!(matches!(run(&program).unwrap(), Outcome::NotStarted(libc::ENOENT)));
     }
 }

@@ -1,12 +1,12 @@
 //! exec: stdio, signals, what callers are told and how it ends (contract §0, §1.2, §1.4, §1.6, §3.2).
 
 use crate::contract;
-use crate::harness::exec::{end, words};
+use crate::harness::exec::{end, process_file, words};
 use crate::harness::socket::Receiving;
 use crate::harness::test::{parse_report, wait_until};
 use crate::harness::{leftovers, runtime};
 use nix::sys::signal::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
@@ -255,6 +255,43 @@ fn what_came_by_a_flag_is_called_by_its_name() {
             let out = t.rt(&words(&b, options, &["/bin/true"])).exits(255).one_line();
             assert!(!out.stderr.contains("process."), "{}", out.stderr);
             out.fails_with(words_of_it);
+        }
+    });
+}
+
+/// In a directory that others may write to, the name that the pid file has before may be somebody's link.
+#[test]
+fn a_pid_file_overwrites_nothing_else() {
+    contract!(Root).run(|t| {
+        let (b, dir) = (t.running(), t.fresh_dir("shared"));
+        std::fs::write(dir.join("theirs"), "kept").unwrap();
+        std::os::unix::fs::symlink("theirs", dir.join(".pid")).unwrap();
+        let pid_file = dir.join("pid");
+        t.rt(&words(&b, &["--detach", "--pid-file", pid_file.to_str().unwrap()], &["/bin/sleep", "1000"]));
+        assert_eq!(std::fs::read_to_string(dir.join("theirs")).unwrap(), "kept");
+        assert!(
+            std::fs::symlink_metadata(&pid_file).is_ok_and(|file| file.is_file())
+                || !runtime::get().is_ours()
+        );
+        end(t, &b);
+    });
+}
+
+/// `-p <(jq … process.json)`, whatever is done before a container that may trace us is entered.
+#[test]
+fn a_process_file_may_be_a_descriptor() {
+    contract!(Root).run(|t| {
+        for caps in [json!(["CAP_KILL"]), json!(["CAP_SYS_PTRACE"])] {
+            let b = t.bundle();
+            for set in ["bounding", "effective", "permitted"] {
+                b.set(&format!("process/capabilities/{set}"), caps.clone());
+            }
+            t.create(&b).ok();
+            t.start(&b).ok();
+            let path = process_file(t, json!({ "args": ["/bin/echo", "hello"] }));
+            let file = File::open(path).unwrap();
+            let out = t.call(&["exec", "--process", "/dev/fd/9", &b.id]).fd(file, 9).ok();
+            assert_eq!(out.stdout, "hello\n", "{caps}");
         }
     });
 }

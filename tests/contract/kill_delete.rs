@@ -3,8 +3,9 @@
 use crate::contract;
 use crate::harness::config::without_namespace;
 use crate::harness::leftovers;
-use crate::harness::test::wait_until;
+use crate::harness::test::{wait_file, wait_until};
 use crate::harness::{Bundle, Test};
+use serde_json::json;
 use std::time::Duration;
 
 /// A running `guest trap`, and the file that it writes to.
@@ -387,4 +388,22 @@ fn kill_and_delete_take_expressions() {
         t.rt(&["delete", "--force", "--regex", &format!("^{}$", other.id)]).ok();
         t.nothing_left(&other.id);
     });
+}
+
+/// The hook is no process of the container, and may hang for ever.
+#[test]
+fn delete_force_ends_a_create_whose_hook_hangs() {
+    contract!(Root).differs("runc", "create goes on waiting").differs("crun", "create goes on waiting").run(
+        |t| {
+            let b = t.bundle();
+            let mark = t.fresh("mark");
+            let script = format!("cat > /dev/null; echo x > {}; exec sleep 50", mark.display());
+            b.add("hooks/createRuntime", json!({ "path": "/bin/sh", "args": ["sh", "-c", script] }));
+            let creating = t.call_create(&b, &[]).spawn();
+            wait_file(&mark);
+            t.rt(&["delete", "--force", &b.id]).ok();
+            creating.wait().fails();
+            t.nothing_left(&b.id);
+        },
+    );
 }

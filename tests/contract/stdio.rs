@@ -177,6 +177,8 @@ fn sd_notify_is_forwarded() {
         let pid = t.pid(&b.id);
         let target = format!("/proc/{pid}/root/run/notify/notify.sock");
         assert!(wait_until(Duration::from_secs(5), || std::path::Path::new(&target).exists()));
+        // One too many, which must not cost the first one its socket.
+        t.call(&["start", &b.id]).env("NOTIFY_SOCKET", &path).run().fails();
         send_ready(&target);
         let mut seen = String::new();
         let mut buf = [0; 4096];

@@ -285,3 +285,59 @@ fn exec_has_a_flag_for_the_terminal() {
         }
     });
 }
+
+/// Starts a runtime on a terminal of its own, waits for "ready" and then, as told, closes the terminal; prints how the
+/// runtime has ended.
+const ON_A_TERMINAL: &str = r#"
+import os, pty, sys
+how, line = sys.argv[1], sys.argv[2:]
+pid, terminal = pty.fork()
+if pid == 0:
+    if how == "nohup":
+        os.dup2(os.open("/dev/null", os.O_WRONLY), 0)
+    os.execv(line[0], line)
+text = b""
+while b"ready" not in text:
+    text += os.read(terminal, 1000)
+if how == "hangup":
+    os.close(terminal)
+while how == "nohup":
+    try:
+        os.read(terminal, 1000)
+    except OSError:
+        break
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"#;
+
+fn on_a_terminal(t: &Test, how: &str, script: &str) -> (Bundle, String) {
+    let process = json!({ "terminal": true, "args": ["/bin/sh", "-c", script] });
+    let (b, _) = Way::Create.prepare(t, process);
+    b.write();
+    let rt = crate::harness::runtime::get().path.clone();
+    let mut command = Command::new("timeout");
+    command.args(["20", "python3", "-c", ON_A_TERMINAL, how]).arg(rt).arg("--root").arg(&t.root);
+    command.args(["run", "--bundle"]).arg(&b.dir).arg(&b.id);
+    let out = command.stdin(Stdio::null()).output().unwrap();
+    let text = [out.stdout, out.stderr].concat();
+    (b, String::from_utf8_lossy(&text).trim().to_owned())
+}
+
+/// The window is closed: SIGHUP and SIGCONT come, and no ioctl of the terminal works any more. The program has its time.
+#[test]
+fn a_closed_window_leaves_the_program_its_time() {
+    contract!(Root, Tool("python3")).run(|t| {
+        let script = "trap 'sleep 0.5; echo bye > /bye; exit 3' HUP; echo ready; while :; do sleep 0.1; done";
+        let (b, text) = on_a_terminal(t, "hangup", script);
+        assert_eq!(text, "3");
+        assert_eq!(std::fs::read_to_string(b.host("/bye")).unwrap_or_default(), "bye\n");
+    });
+}
+
+/// nohup(1) leaves a standard input that cannot be read.
+#[test]
+fn an_unreadable_input_is_an_ended_one() {
+    contract!(Root, Tool("python3")).differs("crun", "cannot read it, and ends").run(|t| {
+        let (_, text) = on_a_terminal(t, "nohup", "echo ready; sleep 0.5; exit 4");
+        assert_eq!(text, "4");
+    });
+}
