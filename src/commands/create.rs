@@ -2,7 +2,7 @@
 
 use super::{Context, Outcome, absolute, write_pid_file};
 use crate::container::create::{self, Created, Request};
-use crate::container::delete;
+use crate::container::{delete, guard};
 use crate::error::{Call, Doing, Error, Result};
 use crate::plan::{self, CreatePlan, Options};
 use crate::spec::{self, Bundle};
@@ -84,6 +84,13 @@ impl Prepared {
         let bundle = spec::load(&shared.bundle, shared.config.as_deref())?;
         let facts = crate::host::facts(context.global.driver)?;
         let plan = plan::create(&bundle, &options(context, shared, &root), &facts)?;
+        if plan.is_exposed() {
+            // Nothing has been made yet: all of this command happens again.
+            guard::change_image(
+                context.inherited_fds,
+                &[shared.config.as_deref(), context.global.log.as_deref()],
+            )?;
+        }
         if context.log.shows_debug() {
             plan::explain::text(&plan)?.lines().for_each(|line| context.log.debug(line));
         }

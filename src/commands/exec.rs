@@ -84,7 +84,7 @@ fn execute(context: &Context, args: &Args) -> Outcome {
     let (id, command) = args.words.split_first().ok_or_else(|| Error::new("container id cannot be empty"))?;
     let (_, entry, record) = context.container(id)?;
     let config = saved_config(&entry)?;
-    if crate::plan::exec::is_exposed(&config, &record.namespaces) {
+    if crate::plan::exec::is_exposed(&config, &record.namespaces, record.own_pid_namespace) {
         // Before the process file is read, which may be a pipe: all of this command happens again.
         let paths = [args.process.as_deref(), context.global.log.as_deref()];
         guard::change_image(context.inherited_fds, &paths)?;

@@ -121,7 +121,10 @@ pub fn plan(wanted: &Wanted<'_>, facts: &HostFacts) -> Result<ExecPlan> {
     let cgroups = cgroups(wanted.cgroup, &wanted.flags.cgroups)?;
     Ok(ExecPlan {
         id: wanted.id.to_owned(),
-        keep_capabilities: (!userns).then(|| needed(&plan, seccomp.is_some())),
+        keep_capabilities: (!userns).then(|| {
+            let held = held_by_container(wanted.config);
+            needed(&plan, seccomp.is_some()) | one_more(held, grantable)
+        }),
         process: plan,
         seccomp,
         namespaces: wanted.namespaces.to_vec(),
@@ -135,10 +138,12 @@ pub fn plan(wanted: &Wanted<'_>, facts: &HostFacts) -> Result<ExecPlan> {
     })
 }
 
-/// Whether a process of the container may trace one of ours that joins: the runtime must run from an image that
-/// cannot be written. Capabilities of a user namespace do not reach so far.
-pub fn is_exposed(config: &Bundle, namespaces: &[NsKind]) -> bool {
-    !namespaces.contains(&NsKind::User) && held_by_container(config) & CAP_SYS_PTRACE != 0
+/// Whether a process that sees ours when it joins may trace it: the runtime must run from an image that cannot be
+/// written. In a shared pid namespace that is whatever the others in it may do. Capabilities of a user namespace do not
+/// reach so far.
+pub fn is_exposed(config: &Bundle, namespaces: &[NsKind], own_pid_namespace: bool) -> bool {
+    !namespaces.contains(&NsKind::User)
+        && (!own_pid_namespace || held_by_container(config) & CAP_SYS_PTRACE != 0)
 }
 
 /// The gid map was written by a helper with more than one id: setgroups is allowed then.
@@ -163,6 +168,16 @@ fn needed(process: &ProcessPlan, filtered: bool) -> u64 {
     }
     let own = &process.capabilities;
     keep | own.bounding | own.permitted | own.effective
+}
+
+/// A capability that the container's processes have not. execve makes the last stage dumpable, and whoever has all that it
+/// has may trace it (ptrace(2), PTRACE_MODE_ATTACH) before it is filtered: nobody has, while it holds this one too. It
+/// goes with the last stage's own capset. Preferred are those that are good for least.
+fn one_more(held: u64, grantable: u64) -> u64 {
+    const CAP_WAKE_ALARM: u32 = 35;
+    const CAP_BLOCK_SUSPEND: u32 = 36;
+    let missing = |bit: &u64| grantable & !held & bit != 0;
+    [CAP_WAKE_ALARM, CAP_BLOCK_SUSPEND].into_iter().chain(0..64).map(|at| 1 << at).find(missing).unwrap_or(0)
 }
 
 fn held_by_container(config: &Bundle) -> u64 {

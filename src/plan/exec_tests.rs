@@ -126,16 +126,18 @@ fn users_are_numbers_and_nothing_else() {
 fn what_may_stay_until_the_process_is_settled() {
     let c = config(|_| ());
     let p = with(&c, None, &flags(&["ls"]), &[]).unwrap();
-    assert_eq!(p.keep_capabilities, Some(CAP_SETGID | CAP_SETUID | CAP_SETPCAP | 32));
-    assert!(!is_exposed(&c, &[]));
+    const CAP_WAKE_ALARM: u64 = 1 << 35;
+    assert_eq!(p.keep_capabilities, Some(CAP_SETGID | CAP_SETUID | CAP_SETPCAP | 32 | CAP_WAKE_ALARM));
+    assert!(!is_exposed(&c, &[], true) && is_exposed(&c, &[], false));
+    assert!(!is_exposed(&c, &[NsKind::User], false));
     let c = config(|c| {
         c["process"]["noNewPrivileges"] = json!(false);
         c["process"]["capabilities"]["bounding"] = json!(["CAP_SYS_PTRACE"]);
     });
     let p = with(&c, None, &flags(&["ls"]), &[]).unwrap();
-    assert!(is_exposed(&c, &[NsKind::Pid]) && p.keep_capabilities.unwrap() & CAP_SYS_ADMIN != 0);
+    assert!(is_exposed(&c, &[NsKind::Pid], true) && p.keep_capabilities.unwrap() & CAP_SYS_ADMIN != 0);
     let p = with(&c, None, &flags(&["ls"]), &[NsKind::User]).unwrap();
-    assert!(!is_exposed(&c, &[NsKind::User]) && p.keep_capabilities.is_none());
+    assert!(!is_exposed(&c, &[NsKind::User], true) && p.keep_capabilities.is_none());
 }
 
 #[test]
@@ -174,4 +176,12 @@ fn cgroups_below_the_containers() {
     ] {
         assert!(paths(bad).is_err(), "{bad:?}");
     }
+}
+
+#[test]
+fn nobody_in_the_container_has_all_that_the_last_stage_has() {
+    assert_eq!(one_more(0b11, u64::MAX), 1 << 35);
+    assert_eq!(one_more(1 << 35 | 1 << 36, u64::MAX), 1);
+    assert_eq!(one_more(0b11, 0b111), 0b100, "of those that can be had");
+    assert_eq!(one_more(u64::MAX, u64::MAX), 0, "a container that has all needs no tracing");
 }

@@ -75,6 +75,14 @@ pub struct CreatePlan {
     pub warnings: Vec<String>,
 }
 
+impl CreatePlan {
+    /// Init is seen, before it is a program of the container, by processes that may be allowed to trace it: the runtime
+    /// must run from an image that cannot be written (as [`exec::is_exposed`]).
+    pub fn is_exposed(&self) -> bool {
+        self.namespaces.joins(NsKind::Pid).is_some() && !self.namespaces.has(NsKind::User)
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Sysctl {
     /// Path below /proc/sys.

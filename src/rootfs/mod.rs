@@ -20,8 +20,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 
 use crate::error::{Call, Doing, Error, Result};
-use crate::plan::rootfs::{MountNs, MountOp, Op, Opener, RootfsPlan};
-use crate::sys::path::{RootFd, is_char_device};
+use crate::plan::rootfs::{MOUNT_ATTR_RDONLY, MountNs, MountOp, Op, Opener, RootfsPlan};
+use crate::sys::mount::Attr;
+use crate::sys::path::{Last, RootFd, is_char_device};
 use crate::sys::procfs::Proc;
 use crate::sys::tree::{self, LazyProc, Tree};
 use crate::sys::{mount as sys_mount, path};
@@ -50,6 +51,8 @@ pub struct Jail {
     null: Option<OwnedFd>,
     /// Mounts that become read-only at the end.
     late_readonly: Vec<LateReadonly>,
+    /// What lies at /proc and /sys, by device and inode number.
+    real: Vec<(PathBuf, (u64, u64))>,
     mount_ns: MountNs,
     own_dev: bool,
 }
@@ -79,12 +82,13 @@ pub fn open_host(plan: &RootfsPlan) -> Result<HostFds> {
     host.null = if plan.masked_paths.is_empty() { None } else { host_null()? };
     if plan.userns {
         // Init tries by itself first; a failure here is then reported from there.
-        host.rootfs_tree = sys_mount::open_tree_clone(host.rootfs.as_fd(), c"", true).ok();
+        let tree = sys_mount::open_tree_clone(host.rootfs.as_fd(), c"", true);
+        host.rootfs_tree = tree.and_then(|tree| as_old_root(plan, tree)).ok();
     }
     for (index, op, bind) in plan.opened_by_runtime() {
         let tree = Tree::of_path(&bind.source, bind.recursive).and_then(|mut tree| {
             mount::change_attributes(&mut tree, op, bind, mount::Changer::RuntimeForUserns)?;
-            tree.into_detached()
+            as_old_root(plan, tree.into_detached()?)
         });
         match tree {
             Ok(fd) => host.trees.push((index, fd)),
@@ -97,14 +101,30 @@ pub fn open_host(plan: &RootfsPlan) -> Result<HostFds> {
     Ok(host)
 }
 
-/// None on kernels without open_tree(2), and where we may not mount on the host (rootless): then masked files get the container's, verified.
+/// What init opens by itself gets the propagation of the old root (slave, unless the configuration shares the root); what
+/// is opened here must have it, too, or mounts of the container would show up on the host.
+fn as_old_root(plan: &RootfsPlan, tree: OwnedFd) -> Result<OwnedFd> {
+    if let Some(flags) = plan.old_propagation {
+        let attr = Attr { propagation: flags & !libc::MS_REC, ..Attr::default() };
+        sys_mount::mount_setattr(tree.as_fd(), flags & libc::MS_REC != 0, attr)?;
+    }
+    Ok(tree)
+}
+
+/// A clone of a host's mount is its peer: what somebody mounted on a masked file would lie on the host's /dev/null, too.
+/// So it is private, and read-only, for through a writable mount container root could change mode and owner of the
+/// node. None on kernels that cannot make it so at once (before 5.12), and where we may not mount on the host (rootless):
+/// then masked files get the container's, verified.
 fn host_null() -> Result<Option<OwnedFd>> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let null = rustix::fs::openat(CWD, c"/dev/null", flags, Mode::empty()).call("openat").at("/dev/null")?;
     if !is_char_device(null.as_fd(), 1, 3)? {
         return Err(Error::new("the host's /dev/null is not the character device 1:3"));
     }
-    match sys_mount::open_tree_clone(null.as_fd(), c"", false) {
+    let alone = Attr { set: MOUNT_ATTR_RDONLY, propagation: libc::MS_PRIVATE, ..Attr::default() };
+    let made = sys_mount::open_tree_clone(null.as_fd(), c"", false)
+        .and_then(|fd| sys_mount::mount_setattr(fd.as_fd(), false, alone).map(|()| fd));
+    match made {
         Err(e) if sys_mount::is_missing(&e) || e.errno() == libc::EPERM => Ok(None),
         answer => answer.map(Some).at("/dev/null"),
     }
@@ -133,7 +153,7 @@ fn fill(plan: &RootfsPlan, host: HostFds) -> Result<Jail> {
             switch::attach_root(plan, rootfs, rootfs_tree, &proc).at("root.path").doing_with(phrase)?
         }
     };
-    let mut filler = Filler { root, proc, trees, late_readonly: Vec::new(), parent: None };
+    let mut filler = Filler { root, proc, trees, late_readonly: Vec::new(), real: Vec::new(), parent: None };
     for (index, op) in plan.ops.iter().enumerate() {
         match op {
             Op::Mount(op) => {
@@ -147,8 +167,8 @@ fn fill(plan: &RootfsPlan, host: HostFds) -> Result<Jail> {
     if let Some(cwd) = &plan.cwd {
         filler.working_directory(cwd)?;
     }
-    let Filler { root, proc, late_readonly, .. } = filler;
-    Ok(Jail { root, proc, null, late_readonly, mount_ns: plan.mount_ns, own_dev: plan.own_dev })
+    let Filler { root, proc, late_readonly, real, .. } = filler;
+    Ok(Jail { root, proc, null, late_readonly, real, mount_ns: plan.mount_ns, own_dev: plan.own_dev })
 }
 
 /// The state of [`populate`].
@@ -157,6 +177,7 @@ struct Filler {
     proc: LazyProc,
     trees: Vec<(usize, OwnedFd)>,
     late_readonly: Vec<LateReadonly>,
+    real: Vec<(PathBuf, (u64, u64))>,
     /// The directory of the last node or link: they come in a row.
     parent: Option<(PathBuf, OwnedFd)>,
 }
@@ -183,6 +204,20 @@ impl Jail {
     /// The container's root, before and after it is entered.
     pub fn root(&self) -> &RootFd {
         &self.root
+    }
+
+    /// A container that shares the root directory can rename /proc away while hooks run: its masks would be passed over,
+    /// and all of it be there under another name.
+    fn check_real(&self, plan: &RootfsPlan) -> Result<()> {
+        for (path, seen) in self.real.iter().filter(|(path, _)| !plan.masked_paths.contains(path)) {
+            let there = self.root.find(path, Last::Stay)?;
+            if path::identity(there.as_fd())? != *seen {
+                return Err(
+                    Error::new("was exchanged while the container was made").at(path.display().to_string())
+                );
+            }
+        }
+        Ok(())
     }
 
     /// A procfs that the container cannot touch, for labels and the like.
@@ -219,8 +254,10 @@ impl Jail {
     /// all that needs a writable /proc/sys or /dev.
     pub fn seal(&self, plan: &RootfsPlan) -> Result<()> {
         if self.mount_ns != MountNs::None {
+            self.check_real(plan)?;
             masks::mask(self, plan)?;
             masks::readonly(self, plan)?;
+            self.check_real(plan)?;
             for late in &self.late_readonly {
                 let phrase = || format!("make {} read-only", late.destination.display());
                 masks::set_readonly(late.fd.as_fd(), &self.proc)

@@ -182,6 +182,7 @@ impl Filler {
     }
 
     fn finish(&mut self, op: &MountOp, fd: OwnedFd) -> Result<()> {
+        self.real.retain(|(path, _)| *path != op.destination);
         if op.target == Target::RealDirectory {
             // Renamed away between lookup and mount, by a container that shares the tree, the mount would lie
             // where no masked path covers it.
@@ -189,6 +190,7 @@ impl Filler {
             if identity(there.as_fd())? != identity(fd.as_fd())? {
                 return Err(Error::new("the mount point was exchanged while it was mounted on"));
             }
+            self.real.push((op.destination.clone(), identity(fd.as_fd())?));
         }
         for flags in &op.propagation {
             tree::set_propagation(fd.as_fd(), *flags, &self.proc).doing("set the propagation")?;

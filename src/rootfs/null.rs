@@ -23,7 +23,8 @@ pub fn own(root: &RootFd) -> Result<()> {
         }
         let null = match own.take() {
             Some(null) => null,
-            // A broken /dev must not keep anybody from an exec that repairs it.
+            // A broken /dev must not keep anybody from an exec that repairs it. In a user namespace, where no node can be
+            // made, it is a mount that its root can take away as well.
             None => match open(root) {
                 Ok(null) => null,
                 Err(e) => private().map_err(|_| e).doing("open the container's /dev/null")?,
@@ -44,7 +45,10 @@ fn private() -> Result<OwnedFd> {
     rustix::fs::mknodat(&dir, c"null", FileType::CharacterDevice, Mode::from_raw_mode(0o666), device)
         .call("mknodat")?;
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
-    rustix::fs::openat(&dir, c"null", flags, Mode::empty()).call("openat")
+    let null = rustix::fs::openat(&dir, c"null", flags, Mode::empty()).call("openat")?;
+    // Whatever the umask is.
+    rustix::fs::fchmod(&null, Mode::from_raw_mode(0o666)).call("fchmod")?;
+    Ok(null)
 }
 
 /// Verified before it is opened, for opening alone can act on a device, and after, for the name may have

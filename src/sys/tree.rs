@@ -18,6 +18,11 @@ use crate::sys::procfs::Proc;
 
 /// The attributes that statfs(2) shows: ST_RDONLY, ST_NOSUID, ST_NODEV and ST_NOEXEC have the bits of MOUNT_ATTR_*.
 const LOCKABLE: u64 = 0x0f;
+/// statfs(2); these two have other bits.
+const ST_NODIRATIME: u64 = 0x0800;
+const ST_NOSYMFOLLOW: u64 = 0x2000;
+const MOUNT_ATTR_NODIRATIME: u64 = 0x80;
+const MOUNT_ATTR_NOSYMFOLLOW: u64 = 0x0020_0000;
 
 /// Our procfs, made when first needed: most starts never do.
 #[derive(Debug)]
@@ -295,15 +300,20 @@ fn late_remount(proc: &LazyProc, fd: BorrowedFd<'_>, late: Option<Late>) -> Resu
 
 /// mount(2) with MS_REMOUNT|MS_BIND replaces all per-mount flags, so what stays must be said again.
 fn remount(proc: &Proc, fd: BorrowedFd<'_>, set: u64, clear: u64) -> Result<()> {
-    let attr = (lockable_attr(fd)? & !clear) | set;
+    let (_, shown) = mount::fstatfs(fd)?;
+    let stays = [(ST_NODIRATIME, MOUNT_ATTR_NODIRATIME), (ST_NOSYMFOLLOW, MOUNT_ATTR_NOSYMFOLLOW)]
+        .iter()
+        .filter(|(bit, _)| shown & bit != 0)
+        .fold(shown & LOCKABLE, |all, (_, attr)| all | attr);
+    let attr = (stays & !clear) | set;
     let mut flags = libc::MS_REMOUNT | libc::MS_BIND;
     for (bit, flag) in [
         (0x01, libc::MS_RDONLY),
         (0x02, libc::MS_NOSUID),
         (0x04, libc::MS_NODEV),
         (0x08, libc::MS_NOEXEC),
-        (0x80, libc::MS_NODIRATIME),
-        (0x0020_0000, libc::MS_NOSYMFOLLOW),
+        (MOUNT_ATTR_NODIRATIME, libc::MS_NODIRATIME),
+        (MOUNT_ATTR_NOSYMFOLLOW, libc::MS_NOSYMFOLLOW),
     ] {
         if attr & bit != 0 {
             flags |= flag;

@@ -3,8 +3,9 @@
 
 use crate::contract;
 use crate::harness::config::without_mount;
-use crate::harness::test::{map, parse_report, slow, wait_file};
-use crate::harness::{Test, of};
+use crate::harness::leftovers::mountinfo;
+use crate::harness::test::{map, parse_report, slow, wait_file, wait_until};
+use crate::harness::{Test, of, runtime};
 use serde_json::{Value, json};
 use std::fs::File;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -398,5 +399,33 @@ fn t39_masked_and_read_only_paths_stay_inside() {
         assert_eq!(of(&r["probes"], "ls:~1etc/names"), &json!([]));
         assert_eq!(of(&r["probes"], "create:~1mnt~1x/errno"), libc::EROFS);
         assert!(Path::new("/etc/hostname").exists());
+    });
+}
+
+/// A mask that was a peer of the host's /dev/null would take mounts on it to the host, and a writable one its mode.
+#[test]
+fn a_masked_file_is_no_door_to_the_hosts_null() {
+    contract!(Root).run(|t| {
+        let b = t.bundle();
+        b.set("linux/maskedPaths", json!(["/proc/version", "/proc/uptime", "/proc/version", "/proc/self/../uptime"]));
+        for set in ["bounding", "effective", "permitted"] {
+            b.set(&format!("process/capabilities/{set}"), json!(["CAP_SYS_ADMIN", "CAP_FOWNER"]));
+        }
+        b.shell(
+            "chmod 666 /proc/version 2>/dev/null && echo changed; echo evil > /evil; mount -o bind /evil /proc/uptime; \
+             cat /proc/uptime; echo x > /proc/version; grep -E ' /proc/(version|uptime) ' /proc/self/mountinfo; sleep 1000",
+        );
+        let out = t.create(&b).ok();
+        t.start(&b).ok();
+        assert!(wait_until(Duration::from_secs(5), || out.stdout_now().lines().count() >= 3));
+        let text = out.stdout_now();
+        let masks: Vec<_> = text.lines().filter(|line| line.contains(" /null ")).collect();
+        assert!(!masks.is_empty() && text.contains("evil"), "{text}");
+        for mask in masks {
+            assert!(!mask.contains("shared:") && !mask.contains("master:"), "{mask}");
+        }
+        assert!(!text.contains("changed") || !runtime::get().is_ours(), "{text}");
+        let host: Vec<_> = mountinfo().into_iter().filter(|line| line.contains(" /dev/null ")).collect();
+        assert!(host.is_empty(), "{host:?}");
     });
 }

@@ -2,6 +2,7 @@
 
 use super::mounts::{bind, has, host_dir, is_mounted, mount_line};
 use crate::contract;
+use crate::harness::leftovers;
 use crate::harness::test::map;
 use crate::harness::{Test, of};
 use nix::mount::MsFlags;
@@ -343,5 +344,27 @@ fn mappings_of_a_mount_need_no_user_namespace() {
         }));
         let r = t.report(&b, &["stat:/d/file"]);
         assert_eq!(of(&r["probes"], "stat:~1d~1file/uid"), 1000);
+    });
+}
+
+/// Its tree is cloned on the host, where mounts are shared: what the container mounts below it is not the host's.
+#[test]
+fn mounts_below_an_idmapped_bind_stay_in_the_container() {
+    contract!(Root, Idmap).differs("crun", "1.8.1 leaves the tree a peer of the host's mount").run(|t| {
+        let b = t.bundle();
+        let dir = host_dir(t);
+        std::fs::create_dir(dir.join("below")).unwrap();
+        b.userns(100_000);
+        b.mount(json!({
+            "destination": "/d", "type": "bind", "source": dir, "options": ["bind"],
+            "uidMappings": [map(0, 100_000, 65536)], "gidMappings": [map(0, 100_000, 65536)]
+        }));
+        b.mount(json!({ "destination": "/d/below", "type": "tmpfs", "source": "t" }));
+        b.args(&["/bin/sleep", "1000"]);
+        t.create(&b).ok();
+        t.start(&b).ok();
+        let below = dir.join("below").display().to_string();
+        let there: Vec<_> = leftovers::mountinfo().into_iter().filter(|line| line.contains(&below)).collect();
+        assert!(there.is_empty(), "{there:?}");
     });
 }

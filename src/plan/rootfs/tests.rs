@@ -277,7 +277,12 @@ fn idmaps_want_a_user_namespace_and_both_maps() {
     let maps = Some(("0 5 1\n".to_string(), "0 5 1\n".to_string()));
     assert_eq!(idmap(mount(&other, &other)), Some((Opener::Runtime, maps)));
     assert!(refused(mount(&map, &json!([])), &userns).contains("must be given together"));
-    assert!(refused(mount(&map, &map), &view()).contains("needs a user namespace"));
+    let without =
+        json!({"mounts": [{"destination": "/x", "type": "bind", "source": "/s", "options": ["idmap"]}]});
+    assert!(refused(without, &view()).contains("or a user namespace"));
+    let (plan, _) = planned(mount(&map, &map), &view());
+    let (_, _, bind) = plan.opened_by_runtime().next().unwrap();
+    assert!(bind.idmap.as_ref().unwrap().maps.is_some(), "a namespace of its own");
 }
 
 #[test]

@@ -38,11 +38,10 @@ pub(super) fn check(process: &Process, mended: &Mended, linux: Option<&Linux>, p
     if let Some(scheduler) = process.scheduler() {
         scheduling(scheduler, mended, problems);
     }
-    if let Some(io) = process.io_priority() {
-        if !(0..=7).contains(&io.priority()) {
-            problems
-                .add("process.ioPriority.priority", format_args!("{} is not between 0 and 7", io.priority()));
-        }
+    if let Some(io) = process.io_priority()
+        && !(0..=7).contains(&io.priority())
+    {
+        problems.add("process.ioPriority.priority", format_args!("{} is not between 0 and 7", io.priority()));
     }
     if let Some(affinity) = process.exec_cpu_affinity() {
         cpu_list(affinity.initial(), "process.execCPUAffinity.initial", problems);
