@@ -35,7 +35,11 @@ impl Place {
         if !is_there(libc::SYS_execveat) {
             return Ok(None);
         }
-        Ok(memfd_executable(c"orlop")?.map(Self::Memfd))
+        let Some(memfd) = memfd_executable(c"orlop")? else { return Ok(None) };
+        // What a process may not read leaves it undumpable when it is executed (execve(2)), and out of reach of the user
+        // namespaces that do not map the file's owner: a joiner makes this file outside of the container's.
+        rustix::fs::fchmod(&memfd, Mode::from_raw_mode(0o111)).call("fchmod")?;
+        Ok(Some(Self::Memfd(memfd)))
     }
 
     /// None without the right to mount: then [`enter_forked`], and [`FORKED`] is to be said. Not where somebody may watch
