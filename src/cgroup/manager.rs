@@ -266,7 +266,14 @@ pub fn update(record: &CgroupRecord, update: &Update) -> Result<()> {
     }
     let old: Vec<CgroupWrite> = writes.iter().filter_map(|w| old_value::of(&places, w)).collect();
     let tell = |properties: &[Property]| {
-        record.unit.as_ref().map_or(Ok(()), |unit| systemd::set_properties(unit, properties))
+        record.unit.as_ref().map_or(Ok(()), |unit| {
+            let kept = unsaid(&places);
+            systemd::set_properties(unit, properties)?;
+            kept.into_iter().try_for_each(|(place, file, value)| match place.read(file)? {
+                Some(now) if now != value => place.write(file, &value),
+                _ => Ok(()),
+            })
+        })
     };
     let told = tell(properties);
     let is_told = told.is_ok();
@@ -279,4 +286,11 @@ pub fn update(record: &CgroupRecord, update: &Update) -> Result<()> {
             Some(left) => e.hint(format!("the old limits did not all come back: {left}")),
         }
     })
+}
+
+/// What systemd writes with the limits of memory and before version 253 cannot be told for a scope: it would be 0.
+fn unsaid(places: &[Option<Place>]) -> Vec<(&Place, &'static str, String)> {
+    const GROUP: &str = "memory.oom.group";
+    let v2 = places.iter().flatten().filter(|place| place.version == Version::V2);
+    v2.filter_map(|place| Some((place, GROUP, place.read(GROUP).ok().flatten()?))).collect()
 }

@@ -229,7 +229,9 @@ remembered() {
     [ $driver != systemd ] || systemctl daemon-reload
     v2 "after daemon-reload" cpu.idle 0
     v2 "after daemon-reload" cpu.max "20000 100000"
-    v2 "after daemon-reload" memory.oom.group 1
+    # Before 253 systemd cannot be told, and writes a 0.
+    [ $driver != systemd ] || [ "$(systemctl --version | sed -n '1s/systemd \([0-9]*\).*/\1/p')" -lt 253 ] ||
+        v2 "after daemon-reload" memory.oom.group 1
     v2 "after daemon-reload" memory.max 1073741824
     deleted
 }
