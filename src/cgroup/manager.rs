@@ -146,10 +146,12 @@ impl<'r> Manager<'r> {
     }
 
     /// Before the cgroups are marked as made, a unit of the recorded name may be a stranger's: then it has
-    /// processes, or is elsewhere. Ours has a sleeper at most, which is dying.
+    /// processes, or is elsewhere. Ours has a sleeper at most, which is dying. On v1 systemd keeps them in its own
+    /// hierarchy, and in others only where a limit asks for it.
     fn is_deserted(&self) -> Result<bool> {
+        let places = self.places()?;
         for _ in 0..20 {
-            if self.processes()?.is_empty() {
+            if all_processes(&places)?.is_empty() {
                 return Ok(true);
             }
             sleep(Duration::from_millis(10));
