@@ -119,28 +119,21 @@ pub(super) fn set_properties(unit: &Unit, properties: &[Property]) -> Result<()>
 /// cgroups are removed as all others.
 pub(super) fn stop(unit: &Unit) -> Result<()> {
     let Ok(mut manager) = Manager::connect(unit) else { return Ok(()) };
-    match manager.bus.call(&MANAGER, "StopUnit", &[Value::text(&unit.name), Value::text("replace")]) {
-        Ok(job) => manager.await_job(&job.reader().string().unwrap_or_default()),
-        Err(Failure::Refused { name, .. }) if name.ends_with(".NoSuchUnit") => Ok(()),
-        Err(e) => Err(e.into()),
-    }
-    .doing(format!("stop the unit {}", unit.name))?;
-    manager.reset(&unit.name);
-    Ok(())
+    manager.stop(&unit.name)
 }
 
 /// The same if the unit's cgroup is one of `paths`: a unit of that name elsewhere is another's.
 pub(super) fn stop_in(unit: &Unit, paths: &[&str]) -> Result<()> {
     let Ok(mut manager) = Manager::connect(unit) else { return Ok(()) };
-    match manager.control_group(&unit.name) {
-        Ok(found) if paths.contains(&found.as_str()) => stop(unit),
-        // Not there, or failed before it had a cgroup.
-        Ok(found) if !found.is_empty() => Ok(()),
-        _ => {
-            manager.reset(&unit.name);
-            Ok(())
-        }
+    // One that is not there, or has failed before it had a cgroup, is nowhere.
+    let found = manager.control_group(&unit.name).unwrap_or_default();
+    if paths.contains(&found.as_str()) {
+        return manager.stop(&unit.name);
     }
+    if found.is_empty() {
+        manager.reset(&unit.name);
+    }
+    Ok(())
 }
 
 /// Has the system's manager move `pid`, a process of ours that has done nothing yet, into the cgroup `path`.
@@ -222,6 +215,17 @@ impl Manager {
             (Some("s"), Some(text)) => Ok(text),
             _ => Err(Error::new(format!("systemd's {name} is no string"))),
         }
+    }
+
+    fn stop(&mut self, unit: &str) -> Result<()> {
+        match self.bus.call(&MANAGER, "StopUnit", &[Value::text(unit), Value::text("replace")]) {
+            Ok(job) => self.await_job(&job.reader().string().unwrap_or_default()),
+            Err(Failure::Refused { name, .. }) if name.ends_with(".NoSuchUnit") => Ok(()),
+            Err(e) => Err(e.into()),
+        }
+        .doing(format!("stop the unit {unit}"))?;
+        self.reset(unit);
+        Ok(())
     }
 
     fn reset(&mut self, unit: &str) {

@@ -72,7 +72,9 @@ fn per_second(quota: i64, period: Option<u64>) -> u64 {
 }
 
 fn limit(version: Version, file: &str, text: &str) -> Option<Property> {
+    // io.weight is read, and may be written, as `default 100`.
     let text = text.trim();
+    let text = text.strip_prefix("default ").unwrap_or(text);
     let number = || number(text, file.starts_with("memory.")).map(Value::Uint64);
     Some(match (version, file) {
         (Version::V1, "memory.limit_in_bytes") => property("MemoryLimit", number()?),
@@ -89,9 +91,7 @@ fn limit(version: Version, file: &str, text: &str) -> Option<Property> {
         // Read back as 0 from an idle cgroup, which cpu.idle has a word for.
         (_, "cpu.weight") if text != "0" => property("CPUWeight", number()?),
         // Without idle the kernel's weight is 100 again; all ones is systemd's "not set", and means the same.
-        (_, "cpu.idle") => {
-            since(252, "CPUWeight", Value::Uint64(if text.trim() == "1" { 0 } else { u64::MAX }))
-        }
+        (_, "cpu.idle") => since(252, "CPUWeight", Value::Uint64(if text == "1" { 0 } else { u64::MAX })),
         // systemd writes whichever of the two files there is, with numbers of its own for bfq.
         (_, "io.weight") => property("IOWeight", number()?),
         (_, "io.bfq.weight") => {
@@ -216,7 +216,9 @@ mod tests {
     fn weights_are_said_once() {
         let weight = |file, text| limit(Version::V2, file, text);
         let said = property("IOWeight", Value::Uint64(1920));
-        assert_eq!(weight("io.bfq.weight", "200"), Some(said));
+        assert_eq!(weight("io.bfq.weight", "200"), Some(said.clone()));
+        assert_eq!(weight("io.bfq.weight", "default 200"), Some(said), "as it is read back");
+        assert_eq!(weight("io.weight", "default 100"), Some(property("IOWeight", Value::Uint64(100))));
         assert_eq!(weight("io.bfq.weight", "8:0 200"), None, "of a device");
     }
 
