@@ -94,7 +94,7 @@ python_packages() {
 run_part() {
     local log=$logs/$1/$2.tap began=$SECONDS status=0 p f s
     mkdir -p "$logs/$1"
-    "$here/run-in-vm" exec "${vm[@]}" --timeout 3000 -- env RUNTIME="$1" "CONTRACT_FILTER=${CONTRACT_FILTER-}" \
+    "$here/run-in-vm" exec "${vm[@]}" --timeout 6000 -- env RUNTIME="$1" "CONTRACT_FILTER=${CONTRACT_FILTER-}" \
         bash /share/integration/vm/parts/"$2".sh >"$log" 2>&1 </dev/null || status=$?
     read -r p f s < <(sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/\1 \2 \3/p' "$log" | tail -n 1)
     if [ -z "${p-}" ] || { [ $status != 0 ] && [ "$f" = 0 ]; }; then

@@ -16,8 +16,8 @@ use crate::plan::CreatePlan;
 use crate::plan::namespaces::NsKind;
 use crate::process::{home, scheduling, stdio};
 use crate::rootfs::{self, HostFds, Jail};
-use crate::security::keyring;
 use crate::security::labels::{ExecLabel, set_key_label};
+use crate::security::{capabilities, keyring};
 use crate::state::Entry;
 use crate::sys::last_stage::{self, layout};
 use crate::sys::memfd::memfd_create;
@@ -165,6 +165,7 @@ fn steps(inherited: &Inherited, born: Born, host: HostFds) -> Result<Infallible,
     for fd in own {
         keep_on_exec(fd).map_err(at(Step::N7))?;
     }
+    capabilities::keep_over_execve().map_err(at(Step::N7))?;
     Err(Failed { step: Step::N7, error: Box::new(image.enter()) })
 }
 

@@ -11,7 +11,7 @@ use crate::plan::namespaces::{NsKind, TimeOffset};
 use crate::rootfs::HostFds;
 use crate::sys::clone::clone3_sibling;
 use crate::sys::ns;
-use crate::sys::process::{become_ids, close_inherited, exit_now, set_dumpable, set_name};
+use crate::sys::process::{become_root, close_inherited, exit_now, set_dumpable, set_name};
 use std::convert::Infallible;
 use std::os::fd::AsFd;
 
@@ -40,10 +40,11 @@ fn steps(inherited: &Inherited, host: HostFds, in_cgroup: bool) -> Result<(), Fa
     inherited.channel.tell(Kind::MapIds).map_err(at(Step::I1))?;
     inherited.channel.await_or_die(Kind::IdsMapped);
 
-    // I2: root of the user namespace.
-    become_ids(0, 0)
+    // I2: root of the user namespace, or, where it has none, its process.
+    let ids = plan.process.as_ref().map_or((0, 0), |process| (process.uid, process.gid));
+    become_root(ids)
         .doing("become root of the user namespace")
-        .hint("linux.uidMappings and gidMappings must map id 0")
+        .hint("linux.uidMappings and gidMappings must map id 0 or process.user")
         .map_err(at(Step::I2))?;
 
     // I3: what belongs to that user namespace, and what is for children only.

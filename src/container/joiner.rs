@@ -25,7 +25,7 @@ use crate::sys::own_image;
 use crate::sys::path::RootFd;
 use crate::sys::pidfd::has_ended;
 use crate::sys::process::{
-    become_ids, close_all_but, close_inherited, exit_now, keep_on_exec, reset_signals, set_dumpable,
+    become_root, close_all_but, close_inherited, exit_now, keep_on_exec, reset_signals, set_dumpable,
     set_name, setsid,
 };
 use crate::sys::procfs::Proc;
@@ -95,9 +95,9 @@ fn steps(inherited: &Inherited, born: bool) -> Result<(), Failed> {
         enter_root(root).doing("change into the container's root").map_err(at(Step::I2))?;
     }
     if inherited.join.contains(&NsKind::User) {
-        become_ids(0, 0)
+        become_root((plan.process.uid, plan.process.gid))
             .doing("become root of the user namespace")
-            .hint("linux.uidMappings and gidMappings must map id 0")
+            .hint("neither id 0 nor the process's user is mapped there")
             .map_err(at(Step::I2))?;
         set_dumpable(false);
     }
@@ -297,5 +297,6 @@ fn process_steps(
     for fd in passed.chain([fds.channel, fds.page, fds.attr]) {
         keep_on_exec(fd).map_err(at(Step::N7))?;
     }
+    capabilities::keep_over_execve().map_err(at(Step::N7))?;
     Err(Failed { step: Step::N7, error: Box::new(image.enter()) })
 }

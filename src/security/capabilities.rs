@@ -1,8 +1,9 @@
-//! What a process that joins a container gives up before anybody in there can see it.
+//! What a process that joins a container gives up before anybody in there can see it, and what any process
+//! of ours takes into its last stage.
 
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
-    remove_capability_from_bounding_set, set_capabilities,
+    configure_capability_in_ambient_set, remove_capability_from_bounding_set, set_capabilities,
 };
 
 use crate::error::{Call, Result};
@@ -31,4 +32,22 @@ pub fn trim(keep: u64) -> Result<()> {
         inheritable: CapabilitySet::empty(),
     };
     set_capabilities(None, sets).call("capset")
+}
+
+/// Another user than root loses its capabilities at execve(2), but for the ambient ones: all permitted become ambient.
+/// The last stage sets them anew before the workload's own execve.
+pub fn keep_over_execve() -> Result<()> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let own = capabilities(None).call("capget")?;
+    set_capabilities(None, CapabilitySets { inheritable: own.permitted, ..own }).call("capset")?;
+    for capability in own.permitted.iter() {
+        match configure_capability_in_ambient_set(capability, true) {
+            // One that is not in the bounding set is worth nothing.
+            Ok(()) | Err(rustix::io::Errno::PERM) => {}
+            Err(e) => return Err(e).call("prctl(PR_CAP_AMBIENT_RAISE)"),
+        }
+    }
+    Ok(())
 }

@@ -42,7 +42,11 @@ pub fn join(plan: &KeyringPlan) -> Result<Joined> {
     let description = key::describe_session().doing("read the permissions of the session keyring")?;
     let now = permission(&description)
         .ok_or_else(|| Error::new(format!("the kernel describes the session keyring as `{description}`")))?;
-    key::set_session_permission(now | plan.permission).doing("set the permissions of the session keyring")?;
+    // What joins later finds them set, and may be another user, who could not.
+    if now | plan.permission != now {
+        key::set_session_permission(now | plan.permission)
+            .doing("set the permissions of the session keyring")?;
+    }
     Ok(Joined::Yes)
 }
 

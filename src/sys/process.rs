@@ -56,16 +56,22 @@ pub fn setsid() -> Result<()> {
     rustix::process::setsid().map(|_| ()).call("setsid")
 }
 
-/// All ids of this process and its (empty) supplementary groups become `uid` and `gid`.
-pub fn become_ids(uid: u32, gid: u32) -> Result<()> {
+/// All user and group ids of this process become 0 of its user namespace. Where an id 0 is not mapped (EINVAL),
+/// `otherwise` (user, group) serves: without a root there, the change takes no capabilities (capabilities(7)).
+pub fn become_root((uid, gid): (u32, u32)) -> Result<()> {
     // SAFETY: plain numbers; raw calls, because libc's wrappers signal threads that do not exist here.
-    unsafe {
-        if libc::syscall(libc::SYS_setresgid, gid, gid, gid) != 0 {
-            return Err(last("setresgid"));
+    let set = |number, id: u32| match unsafe { libc::syscall(number, id, id, id) } {
+        0 => Ok(()),
+        _ => Err(super::last_errno()),
+    };
+    for (call, number, id) in
+        [("setresgid", libc::SYS_setresgid, gid), ("setresuid", libc::SYS_setresuid, uid)]
+    {
+        match set(number, 0) {
+            Err(libc::EINVAL) => set(number, id),
+            done => done,
         }
-        if libc::syscall(libc::SYS_setresuid, uid, uid, uid) != 0 {
-            return Err(last("setresuid"));
-        }
+        .map_err(|errno| Error::sys(call, errno))?;
     }
     Ok(())
 }

@@ -131,6 +131,46 @@ fn a_user_namespace_has_devices_and_mounts_too() {
     });
 }
 
+/// No id 0: what the runtime does in such a namespace it does as the container's process.
+#[test]
+fn a_user_namespace_may_have_no_root() {
+    contract!(Root, Userns)
+        .differs("runc", "1.1.5 wants a mapping of id 0")
+        .differs("crun", "1.8.1 cannot exec there")
+        .run(|t| {
+            let without_root = |b: &Bundle| {
+                b.userns(100_000);
+                let maps = json!([map(1000, 100_000, 10)]);
+                b.set("linux/uidMappings", maps.clone()).set("linux/gidMappings", maps);
+                b.set("process/user", json!({ "uid": 1000, "gid": 1000 }));
+            };
+            let b = t.bundle();
+            without_root(&b);
+            let r = t.report(&b, &["stat:/guest", "open-rw:/dev/null", "create:/new"]);
+            assert_eq!((&r["uid"], &r["gid"]), (&json!([1000, 1000, 1000]), &json!([1000, 1000, 1000])));
+            assert_eq!(of(&r["probes"], "stat:~1guest/uid"), 1000);
+            assert_eq!(of(&r["probes"], "open-rw:~1dev~1null/errno"), 0);
+            assert_eq!(of(&r["probes"], "create:~1new/errno"), 0);
+            assert_eq!(of(&r, "status/CapEff"), "0000000000000000");
+
+            let first = t.bundle();
+            without_root(&first);
+            first.args(&["/guest", "pause"]);
+            t.create(&first).ok();
+            t.start(&first).ok();
+            let r = crate::harness::exec::report(t, &first, &[], &[]);
+            assert_eq!((&r["uid"], &r["gid"]), (&json!([1000, 1000, 1000]), &json!([1000, 1000, 1000])));
+            t.rt(&["exec", "--user", "1001:1001", &first.id, "/bin/true"]).ok();
+
+            let joining = t.bundle();
+            without_root(&joining);
+            let path = format!("/proc/{}/ns/user", t.pid(&first.id));
+            joining.remove("linux/uidMappings").remove("linux/gidMappings");
+            joining.edit(|c| namespaced(c, "user", Some(&path)));
+            assert_eq!(t.report(&joining, &[])["uid"], json!([1000, 1000, 1000]));
+        });
+}
+
 #[test]
 fn several_mappings_are_written() {
     contract!(Root, Userns).run(|t| {
