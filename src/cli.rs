@@ -29,7 +29,7 @@ impl Default for Global {
             root: None,
             log: None,
             format: Format::Text,
-            level: Level::Error,
+            level: Level::Warning,
             driver: Driver::Cgroupfs,
             rootless: None,
             remarks: Vec::new(),
@@ -54,7 +54,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> (Global, Result<Reques
         let Some(arg) = args.next() else { break Ok(Request::Help) };
         let text = arg.to_string_lossy().into_owned();
         if !text.starts_with('-') || text == "-" {
-            break Ok(Request::Command(text, args.map(long_form).collect()));
+            break Ok(Request::Command(text, args.collect()));
         }
         match option(&mut global, &text, &mut args) {
             Ok(None) => {}
@@ -63,11 +63,6 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> (Global, Result<Reques
         }
     };
     (global, request)
-}
-
-/// go-runc writes `-no-subreaper` with one dash.
-fn long_form(arg: OsString) -> OsString {
-    if arg == "-no-subreaper" { "--no-subreaper".into() } else { arg }
 }
 
 fn option(
@@ -79,6 +74,9 @@ fn option(
         Some((name, value)) => (name, Some(OsString::from(value))),
         None => (text, None),
     };
+    // Go's flags, and runc's with them, may have one dash.
+    let with_two = format!("-{name}");
+    let name = if name.len() > 2 && !name.starts_with("--") { with_two.as_str() } else { name };
     let mut value = |what: &str| {
         let value = inline.clone().or_else(|| rest.next()).filter(|value| !value.is_empty());
         value.ok_or_else(|| Error::new(format!("{name} needs {what}")))
@@ -87,7 +85,10 @@ fn option(
         "--version" | "-v" | "-V" => return Ok(Some(Request::Version)),
         "--help" | "-h" | "-?" => return Ok(Some(Request::Help)),
         "--root" => global.root = Some(value("a directory")?.into()),
-        "--log" => global.log = Some(value("a file")?.into()),
+        "--log" => {
+            let file = inline.or_else(|| rest.next()).ok_or_else(|| Error::new("--log needs a file"))?;
+            global.log = (!file.is_empty()).then(|| file.into());
+        }
         "--log-format" => global.format = format(&value("text or json")?.to_string_lossy())?,
         "--log-level" => global.level = level(&value("a level")?.to_string_lossy())?,
         "--debug" => {
@@ -96,12 +97,17 @@ fn option(
             }
         }
         "--systemd-cgroup" | "-s" => {
-            if flag(name, inline.as_ref())? {
-                global.driver = Driver::Systemd;
-            }
+            global.driver = match flag(name, inline.as_ref())? {
+                true => Driver::Systemd,
+                false => Driver::Cgroupfs,
+            };
         }
         "--cgroup-manager" => global.driver = driver(&value("a manager")?.to_string_lossy())?,
-        "--rootless" => global.rootless = rootless(&value("true, false or auto")?.to_string_lossy())?,
+        "--rootless" => {
+            let text = inline.or_else(|| rest.next());
+            let text = text.ok_or_else(|| Error::new("--rootless needs true, false or auto"))?;
+            global.rootless = rootless(&text.to_string_lossy())?;
+        }
         "--criu" => {
             value("a path")?;
             global.remarks.push("--criu is ignored: criu is found on the search path".into());
@@ -114,10 +120,16 @@ fn option(
 }
 
 fn flag(name: &str, inline: Option<&OsString>) -> Result<bool> {
-    match inline.map(|value| value.to_string_lossy().into_owned()).as_deref() {
-        None | Some("true" | "1") => Ok(true),
-        Some("false" | "0") => Ok(false),
-        Some(other) => Err(Error::new(format!("{name}={other}: not true or false"))),
+    let Some(value) = inline.map(|value| value.to_string_lossy().into_owned()) else { return Ok(true) };
+    truth(&value).ok_or_else(|| Error::new(format!("{name}={value}: not true or false")))
+}
+
+/// The words of a boolean option's value (Go's strconv.ParseBool).
+pub fn truth(value: &str) -> Option<bool> {
+    match value {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
     }
 }
 
@@ -149,11 +161,10 @@ fn driver(text: &str) -> Result<Driver> {
 }
 
 fn rootless(text: &str) -> Result<Option<bool>> {
-    match text {
-        "true" => Ok(Some(true)),
-        "false" => Ok(Some(false)),
-        "auto" => Ok(None),
-        other => Err(Error::new(format!("--rootless {other:?}: not true, false or auto"))),
+    match (text, truth(text)) {
+        ("auto" | "", _) => Ok(None),
+        (_, Some(value)) => Ok(Some(value)),
+        _ => Err(Error::new(format!("--rootless {text:?}: not true, false or auto"))),
     }
 }
 
@@ -177,6 +188,20 @@ mod tests {
         let (global, _) = parsed("--root=/a --root /b --cgroup-manager=disabled --rootless auto list");
         assert_eq!(global.root.as_deref(), Some(std::path::Path::new("/b")));
         assert_eq!(global.driver, Driver::Disabled);
+    }
+
+    #[test]
+    fn as_go_reads_them() {
+        let (global, _) =
+            parsed("-root /a -log-level=debug -rootless=TRUE --systemd-cgroup -systemd-cgroup=0 list");
+        assert_eq!(global.root.as_deref(), Some(std::path::Path::new("/a")));
+        assert_eq!(
+            (global.level, global.rootless, global.driver),
+            (Level::Debug, Some(true), Driver::Cgroupfs)
+        );
+        let (global, request) =
+            parse(["--log", "/l", "--log", "", "--rootless", "", "list"].map(OsString::from));
+        assert_eq!((global.log, global.rootless, request.is_ok()), (None, None, true));
     }
 
     #[test]

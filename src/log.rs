@@ -67,8 +67,11 @@ impl Log {
         write_stderr(message);
     }
 
-    /// Warnings of a command that succeeded.
+    /// Warnings of a command that succeeded; `--log-level error` silences them, as in crun.
     pub fn warn(&self, message: &str) {
+        if self.level < Level::Warning {
+            return;
+        }
         match self.file {
             Some(_) => self.line(Level::Warning, message),
             None => write_stderr(&format!("warning: {message}")),

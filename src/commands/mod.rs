@@ -6,6 +6,7 @@ mod events;
 mod exec;
 mod explain;
 mod features;
+mod go_flags;
 mod kill;
 mod list;
 mod pause;
@@ -137,6 +138,10 @@ fn help(context: &Context, args: Vec<OsString>) -> Outcome {
 
 /// Parses the command's own arguments with its own small parser and runs it.
 fn with<A: Parser>(name: &str, args: Vec<OsString>, run: impl FnOnce(A) -> Outcome) -> Outcome {
+    let args = match go_flags::are_there(&args) {
+        true => go_flags::rewrite(&A::command(), args),
+        false => args,
+    };
     let argv = std::iter::once(OsString::from(format!("orlop {name}"))).chain(args);
     match A::try_parse_from(argv) {
         Ok(args) => run(args),

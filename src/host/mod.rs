@@ -26,6 +26,10 @@ pub fn environment() -> Vec<String> {
 
 /// The facts that every plan is made from.
 pub fn facts(driver: Driver) -> Result<HostFacts> {
+    if driver == Driver::Disabled {
+        // A kernel may have none at all.
+        return process_facts();
+    }
     let mut cgroups = cgroup::facts()?;
     if driver == Driver::Systemd {
         cgroups.manager = Some(systemd::facts(&cgroups.hierarchies)?);
@@ -37,8 +41,7 @@ pub fn facts(driver: Driver) -> Result<HostFacts> {
 pub fn process_facts() -> Result<HostFacts> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let euid = rustix::process::geteuid().as_raw();
-    let map = read(UID_MAP)?;
-    let in_user_namespace = !is_whole(&map);
+    let in_user_namespace = in_user_namespace()?;
     Ok(HostFacts {
         euid,
         egid: rustix::process::getegid().as_raw(),
@@ -47,7 +50,7 @@ pub fn process_facts() -> Result<HostFacts> {
         setgroups_denied: in_user_namespace && read("/proc/self/setgroups")?.trim() == "deny",
         grantable: capabilities::grantable()?,
         cgroups: crate::plan::cgroup::facts::CgroupFacts::default(),
-        asker: systemd::asker(&map, euid),
+        asker: systemd::asker(in_user_namespace, euid)?,
         listen_fds: crate::plan::fds::listen_fds(
             variable("LISTEN_PID").as_deref(),
             variable("LISTEN_FDS").as_deref(),
@@ -57,16 +60,17 @@ pub fn process_facts() -> Result<HostFacts> {
     })
 }
 
-/// Whether our ids are mapped: then root is not the host's root.
+/// Whether root is not the host's root. The map does not tell: `PrivateUsers=full` maps every id to itself.
 pub fn in_user_namespace() -> Result<bool> {
-    Ok(!is_whole(&read(UID_MAP)?))
-}
-
-const UID_MAP: &str = "/proc/self/uid_map";
-
-/// The map of the host itself: every id is its own.
-fn is_whole(map: &str) -> bool {
-    map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
+    const OURS: &str = "/proc/self/ns/user";
+    /// PROC_USER_INIT_INO of the kernel's headers, the same since Linux 3.8.
+    const FIRST: u64 = 0xefff_fffd;
+    match rustix::fs::stat(OURS) {
+        Ok(found) => Ok(found.st_ino != FIRST),
+        // A kernel without user namespaces.
+        Err(rustix::io::Errno::NOENT) => Ok(false),
+        Err(e) => Err(e).call("stat").at(OURS),
+    }
 }
 
 /// A small file of /proc, whole, in three system calls: procfs answers with all it has, so a read that does

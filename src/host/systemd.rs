@@ -6,27 +6,42 @@ use crate::plan::cgroup::Version;
 use crate::plan::cgroup::facts::{Asker, HostHierarchy, ManagerFacts};
 use std::path::PathBuf;
 
-/// The system's manager for the host's root, the user's own for everybody else.
+/// The manager of the system for its root, the user's own for everybody else.
 pub fn facts(hierarchies: &[HostHierarchy]) -> Result<ManagerFacts> {
     let euid = rustix::process::geteuid().as_raw();
-    let outer = outer_uid(&read("/proc/self/uid_map")?, euid);
-    let user = euid != 0 || in_user_namespace()? && outer != 0;
-    if user {
+    let outer = outer_uid_here(in_user_namespace()?, euid)?;
+    if euid != 0 || outer != 0 && !is_system_ours() {
         let paths = hierarchies.iter().map(|host| user_manager(&host.own, outer)).collect();
         let bus = user_bus(outer);
         let private = Some(bus.with_file_name("systemd").join("private"));
-        return Ok(ManagerFacts { user, bus, private, uid: outer, paths });
+        return Ok(ManagerFacts { user: true, bus, private, uid: outer, paths });
     }
     let first = read("/proc/1/cgroup")?;
     let paths = hierarchies.iter().map(|host| of_process(&first, host)).collect();
     let private = Some("/run/systemd/private".into());
-    Ok(ManagerFacts { user, bus: system_bus(), private, uid: outer, paths })
+    // The bus and its daemon see our ids as we do.
+    Ok(ManagerFacts { user: false, bus: system_bus(), private, uid: euid, paths })
 }
 
-/// Who asks the system's manager to move our processes; the host's root need not. `map` is uid_map.
-pub fn asker(map: &str, euid: u32) -> Option<Asker> {
-    let uid = outer_uid(map, euid);
-    (uid != 0).then(|| Asker { bus: system_bus(), uid })
+/// Who asks the system's manager to move our processes; its root need not.
+pub fn asker(in_user_namespace: bool, euid: u32) -> Result<Option<Asker>> {
+    let uid = outer_uid_here(in_user_namespace, euid)?;
+    let needs = uid != 0 && !(euid == 0 && is_system_ours());
+    Ok(needs.then(|| Asker { bus: system_bus(), uid }))
+}
+
+/// Whether the system's manager belongs to our own root: in a container with a systemd of its own (LXD, kind), and not
+/// where a user has made himself root of a namespace (rootless Podman).
+fn is_system_ours() -> bool {
+    let owned = |path: PathBuf| rustix::fs::stat(&path).map(|found| found.st_uid == 0);
+    owned(system_bus()).or_else(|_| owned("/run/systemd".into())).unwrap_or(false)
+}
+
+fn outer_uid_here(in_user_namespace: bool, euid: u32) -> Result<u32> {
+    match in_user_namespace {
+        true => Ok(outer_uid(&read("/proc/self/uid_map")?, euid)),
+        false => Ok(euid),
+    }
 }
 
 /// Our uid where nothing is mapped: what the bus sees of us. `map` is uid_map.
