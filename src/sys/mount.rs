@@ -8,7 +8,7 @@
 //! A descriptor call that is missing answers ENOSYS here, whichever way it was refused ([`is_missing`]).
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::CWD;
@@ -37,6 +37,8 @@ struct MountAttr {
 }
 
 const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
+/// Linux 5.14; mount(2) has it since 5.10, as MS_NOSYMFOLLOW.
+pub const MOUNT_ATTR_NOSYMFOLLOW: u64 = 0x0020_0000;
 const AT_RECURSIVE: libc::c_int = 0x8000;
 
 /// Whether this kernel, or a seccomp profile around us, does not have the call.
@@ -104,8 +106,14 @@ pub fn context_messages(context: BorrowedFd<'_>) -> Option<String> {
 
 /// fsmount(2) with MOUNT_ATTR_* from birth: the mount is never visible without them.
 pub fn fsmount(context: BorrowedFd<'_>, attr: u64) -> Result<OwnedFd> {
-    let attr = MountAttrFlags::from_bits_retain(u32::try_from(attr).unwrap_or(u32::MAX));
-    told("fsmount", libc::SYS_fsmount, rustix::mount::fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attr))
+    let bits = MountAttrFlags::from_bits_retain(u32::try_from(attr).unwrap_or(u32::MAX));
+    match rustix::mount::fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, bits) {
+        // mount(2) may know it.
+        Err(rustix::io::Errno::INVAL) if attr & MOUNT_ATTR_NOSYMFOLLOW != 0 && !knows_nosymfollow() => {
+            Err(Error::sys("fsmount", libc::ENOSYS))
+        }
+        answer => told("fsmount", libc::SYS_fsmount, answer),
+    }
 }
 
 /// open_tree(2) with OPEN_TREE_CLONE: a detached copy of the mount at `dir`/`path` (`""` = `dir` itself).
@@ -137,31 +145,50 @@ pub fn mount_setattr(fd: BorrowedFd<'_>, recursive: bool, attr: Attr<'_>) -> Res
         userns_fd: idmap.1,
     };
     let flags = libc::AT_EMPTY_PATH | if recursive { AT_RECURSIVE } else { 0 };
-    // SAFETY: the path is a static NUL-terminated string, `raw` is fully initialised, lives across the call and
-    // is exactly the size given; the kernel only reads both.
-    let answer = unsafe {
-        libc::syscall(
-            libc::SYS_mount_setattr,
-            fd.as_raw_fd(),
-            c"".as_ptr(),
-            flags,
-            &raw const raw,
-            size_of::<MountAttr>(),
-        )
+    let errno = match setattr(fd.as_raw_fd(), flags, &raw) {
+        0 => return Ok(()),
+        errno => errno,
     };
-    if answer == 0 {
-        return Ok(());
+    let unknown = errno == libc::EINVAL
+        && (attr.set | attr.clear) & MOUNT_ATTR_NOSYMFOLLOW != 0
+        && !knows_nosymfollow();
+    if unknown && attr.set & MOUNT_ATTR_NOSYMFOLLOW == 0 && (recursive || attr.userns.is_some()) {
+        // Nothing else can say the rest; a source that follows no links goes on so.
+        return mount_setattr(fd, recursive, Attr { clear: attr.clear & !MOUNT_ATTR_NOSYMFOLLOW, ..attr });
     }
-    let errno = last_errno();
-    if !kernel::is_missing(libc::SYS_mount_setattr, errno) {
+    if !unknown && !kernel::is_missing(libc::SYS_mount_setattr, errno) {
         return Err(Error::sys("mount_setattr", errno));
     }
     let e = Error::sys("mount_setattr", libc::ENOSYS);
     Err(match (attr.userns, recursive) {
         (Some(_), _) => e.hint("idmapped mounts need Linux 5.12"),
+        (None, true) if unknown => e.hint("rnosymfollow needs Linux 5.14"),
         (None, true) => e.hint("recursive options need Linux 5.12"),
         (None, false) => e,
     })
+}
+
+/// The errno of mount_setattr(2), or 0.
+fn setattr(fd: RawFd, flags: libc::c_int, attr: &MountAttr) -> i32 {
+    // SAFETY: the path is a static NUL-terminated string, `attr` is fully initialised, lives across the call and
+    // is exactly the size given; the kernel only reads both.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            fd,
+            c"".as_ptr(),
+            flags,
+            std::ptr::from_ref(attr),
+            size_of::<MountAttr>(),
+        )
+    };
+    if answer == 0 { 0 } else { last_errno() }
+}
+
+/// Linux 5.12 and 5.13 have mount_setattr(2) and refuse this one bit; a kernel that knows it refuses the descriptor.
+fn knows_nosymfollow() -> bool {
+    let attr = MountAttr { attr_set: 0, attr_clr: MOUNT_ATTR_NOSYMFOLLOW, propagation: 0, userns_fd: 0 };
+    matches!(setattr(-1, libc::AT_EMPTY_PATH, &attr), 0 | libc::EBADF)
 }
 
 /// mount(2) with every argument as the kernel takes it. Paths are `self/fd/N` or `/` or `.`.
@@ -216,4 +243,18 @@ pub fn fd_name(fd: impl AsFd) -> Result<CString> {
 
 fn last_errno() -> i32 {
     std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The kernels that the tests run on are newer, but for 5.10, which has no mount_setattr(2).
+    #[test]
+    fn a_bit_that_no_kernel_knows_is_told_from_the_descriptor() {
+        let unknown = MountAttr { attr_set: 0, attr_clr: 1 << 60, propagation: 0, userns_fd: 0 };
+        let answer = setattr(-1, libc::AT_EMPTY_PATH, &unknown);
+        assert!(matches!(answer, libc::EINVAL | libc::ENOSYS | libc::EPERM), "{answer}");
+        assert!(knows_nosymfollow() || answer != libc::EINVAL);
+    }
 }

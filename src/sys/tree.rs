@@ -13,7 +13,7 @@ use std::path::Path;
 use rustix::fs::{CWD, Mode, OFlags};
 
 use crate::error::{Call, Doing, Error, Result};
-use crate::sys::mount::{self, Attr};
+use crate::sys::mount::{self, Attr, MOUNT_ATTR_NOSYMFOLLOW};
 use crate::sys::procfs::Proc;
 
 /// The attributes that statfs(2) shows: ST_RDONLY, ST_NOSUID, ST_NODEV and ST_NOEXEC have the bits of MOUNT_ATTR_*.
@@ -22,7 +22,6 @@ const LOCKABLE: u64 = 0x0f;
 const ST_NODIRATIME: u64 = 0x0800;
 const ST_NOSYMFOLLOW: u64 = 0x2000;
 const MOUNT_ATTR_NODIRATIME: u64 = 0x80;
-const MOUNT_ATTR_NOSYMFOLLOW: u64 = 0x0020_0000;
 
 /// Our procfs, made when first needed: most starts never do.
 #[derive(Debug)]
@@ -241,6 +240,10 @@ impl Tree {
         proc: &LazyProc,
         again: impl FnOnce() -> Result<OwnedFd>,
     ) -> Result<OwnedFd> {
+        let asked = match &self.form {
+            Form::Mount { flags, .. } => *flags,
+            _ => 0,
+        };
         match self.form {
             Form::Detached(fd) => {
                 mount::move_mount(fd.as_fd(), target)?;
@@ -260,7 +263,18 @@ impl Tree {
         }
         let fd = again()?;
         late_remount(proc, fd.as_fd(), self.late)?;
+        if asked & libc::MS_NOSYMFOLLOW != 0 {
+            check_nosymfollow(fd.as_fd())?;
+        }
         Ok(fd)
+    }
+}
+
+/// mount(2) passes over what it does not know: before Linux 5.10 the links would be followed.
+fn check_nosymfollow(fd: BorrowedFd<'_>) -> Result<()> {
+    match mount::fstatfs(fd)?.1 & ST_NOSYMFOLLOW {
+        0 => Err(Error::sys("mount", libc::ENOSYS).hint("nosymfollow needs Linux 5.10")),
+        _ => Ok(()),
     }
 }
 
@@ -327,7 +341,8 @@ fn remount(proc: &Proc, fd: BorrowedFd<'_>, set: u64, clear: u64) -> Result<()> 
             _ => libc::MS_RELATIME,
         };
     }
-    proc.mount(None, fd, None, flags, None)
+    proc.mount(None, fd, None, flags, None)?;
+    if set & MOUNT_ATTR_NOSYMFOLLOW != 0 { check_nosymfollow(fd) } else { Ok(()) }
 }
 
 /// MOUNT_ATTR_* for the MS_* flags of a new mount.
