@@ -249,7 +249,9 @@ fn typed(own: &Process, flags: &Flags) -> Result<Process> {
     let mut process = own.clone();
     process.set_args(Some(flags.args.clone()));
     process.set_terminal(Some(flags.terminal));
-    if let Some(cwd) = &flags.cwd {
+    // An empty value is none, as in runc: `--apparmor "$UNSET"` must not take the container's profile away.
+    let given = |flag: &Option<String>| flag.clone().filter(|value| !value.is_empty());
+    if let Some(cwd) = given(&flags.cwd) {
         process.set_cwd(cwd.into());
     }
     if let Some(text) =
@@ -261,8 +263,8 @@ fn typed(own: &Process, flags: &Flags) -> Result<Process> {
     env.extend(flags.env.iter().cloned());
     process.set_env(Some(env));
     let mut user = own.user().clone();
-    if let Some(text) = &flags.user {
-        let (uid, gid) = parse_user(text)?;
+    if let Some(text) = given(&flags.user) {
+        let (uid, gid) = parse_user(&text)?;
         user.set_uid(uid);
         user.set_gid(gid.unwrap_or(user.gid()));
     }
@@ -279,11 +281,11 @@ fn typed(own: &Process, flags: &Flags) -> Result<Process> {
     if flags.no_new_privs {
         process.set_no_new_privileges(Some(true));
     }
-    if let Some(profile) = &flags.apparmor {
-        process.set_apparmor_profile(Some(profile.clone()));
+    if let Some(profile) = given(&flags.apparmor) {
+        process.set_apparmor_profile(Some(profile));
     }
-    if let Some(label) = &flags.process_label {
-        process.set_selinux_label(Some(label.clone()));
+    if let Some(label) = given(&flags.process_label) {
+        process.set_selinux_label(Some(label));
     }
     Ok(process)
 }

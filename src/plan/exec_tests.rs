@@ -75,6 +75,20 @@ fn typed_commands_start_from_the_containers_process() {
 }
 
 #[test]
+fn an_empty_value_is_none() {
+    let confined = config(|c| {
+        c["process"]["apparmorProfile"] = json!("locked");
+        c["process"]["selinuxLabel"] = json!("u:r:t:s0");
+    });
+    let empty = || Some(String::new());
+    let typed =
+        Flags { cwd: empty(), user: empty(), apparmor: empty(), process_label: empty(), ..flags(&["ls"]) };
+    let plain = with(&confined, None, &flags(&["ls"]), &[]).unwrap();
+    assert_eq!(with(&confined, None, &typed, &[]).unwrap(), plain);
+    assert!(format!("{plain:?}").contains("locked") && format!("{plain:?}").contains("u:r:t:s0"));
+}
+
+#[test]
 fn the_containers_own_oddities_are_not_told_again() {
     let sets = json!({"bounding": ["CAP_CHOWN"], "inheritable": ["CAP_CHOWN"], "ambient": ["CAP_KILL"]});
     let odd = config(|c| c["process"]["capabilities"] = sets.clone());
