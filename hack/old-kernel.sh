@@ -16,7 +16,7 @@ mkdir -p "$logs"
 NEWER=(openat2 clone3 'clone:0&0x1000' pidfd_open pidfd_send_signal pidfd_getfd waitid:0=3 fsopen fsconfig fsmount
     open_tree move_mount mount_setattr close_range faccessat2)
 # 4.18 has these, but profiles were written before them.
-OLDER=(memfd_create execveat statx)
+OLDER=(memfd_create execveat statx keyctl)
 FILTERS=(lifecycle:: run:: exec:: mounts:: binds:: namespaces:: kill_delete:: rootfs::)
 
 errnos=()

@@ -11,7 +11,7 @@ use crate::plan::cgroup::unit::{Property, Unit, UnitPlan};
 use crate::plan::cgroup::value::Value;
 use crate::sys::clone::{Child, Clone, clone3};
 use crate::sys::pidfd::{kill_child, wait};
-use crate::sys::process::{close_all_but, die_with_parent, reset_signals, set_name};
+use crate::sys::process::{close_all_but, descriptors_end, die_with_parent, reset_signals, set_name};
 use rustix::thread::Timespec;
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -45,7 +45,7 @@ impl Sleeper {
             set_name(c"orlop:[scope]");
             reset_signals();
             die_with_parent(parent);
-            close_all_but(0, &[]);
+            close_all_but(0, descriptors_end(), &[]);
             loop {
                 let _ = rustix::thread::nanosleep(&Timespec { tv_sec: 3600, tv_nsec: 0 });
             }

@@ -23,7 +23,8 @@ use crate::sys::last_stage::{self, layout};
 use crate::sys::memfd::memfd_create;
 use crate::sys::path::{Last, RootFd};
 use crate::sys::process::{
-    close_all_but, close_inherited, exit_now, keep_on_exec, reset_signals, set_dumpable, set_name, setsid,
+    close_all_but, close_inherited, descriptors_end, exit_now, keep_on_exec, reset_signals, set_dumpable,
+    set_name, setsid,
 };
 use crate::sys::procfs::Proc;
 use crate::sys::{net, ns};
@@ -83,13 +84,16 @@ fn steps(inherited: &Inherited, born: Born, host: HostFds) -> Result<Infallible,
     let at = |step: Step| move |e: Error| Failed { step, error: Box::new(e) };
     let (plan, channel) = (inherited.plan, inherited.channel);
 
-    // N1: hide, enter the cgroup before anything can be forked, join, lead a session.
+    // N1: hide, enter the cgroup before anything can be forked, join, lead a session. A /proc with hidepid shows an
+    // ordinary user only what it may trace: there the runtime looks at us first, and nobody of another container can.
+    let looked_at = !plan.hide_early && plan.namespaces.joins(NsKind::Pid).is_none();
     if plan.hide_early || born == Born::OfIntermediate {
-        set_dumpable(false);
+        set_dumpable(looked_at);
     }
     set_name(c"orlop:[init]");
     close_inherited(inherited.runtime_end);
     reset_signals();
+    let descriptors_end = descriptors_end();
     if let Born::OfRuntime { in_cgroup } = born {
         inherited.enter_cgroups(in_cgroup).map_err(at(Step::N1))?;
         join_namespaces(inherited).map_err(at(Step::N1))?;
@@ -98,6 +102,9 @@ fn steps(inherited: &Inherited, born: Born, host: HostFds) -> Result<Infallible,
     // Best effort: a filter around the runtime may refuse it, and what was inherited is legal.
     let _ = scheduling::reset_affinity();
     let attr = channel.await_or_die(Kind::Proceed).pop();
+    if looked_at && born == Born::OfIntermediate {
+        set_dumpable(false);
+    }
 
     // N2: what takes effect in place.
     join_keyring(inherited).map_err(at(Step::N2))?;
@@ -159,7 +166,7 @@ fn steps(inherited: &Inherited, born: Born, host: HostFds) -> Result<Infallible,
     let own = [fds.channel, fds.start, fds.page, fds.attr, fds.hook_stdin];
     let Some(image) = image else {
         // What execve would have closed, the lock of the state directory among it.
-        close_all_but(first_closed, &own);
+        close_all_but(first_closed, descriptors_end, &own);
         last_stage::enter_forked(|base| last::lay_out(&stage, base));
     };
     for fd in own {
@@ -200,7 +207,7 @@ fn join_keyring(inherited: &Inherited) -> Result<()> {
         set_key_label(attr.as_fd(), label)?;
     }
     if keyring::join(plan)? == keyring::Joined::Unsupported {
-        inherited.channel.warn("no session keyring: the kernel has no keys")?;
+        inherited.channel.warn("no session keyring: keyctl(2) is not there")?;
     }
     Ok(())
 }

@@ -101,10 +101,7 @@ fn enter_user_namespace(inherited: &Inherited) -> Result<()> {
         Some(joined) => ns::setns(joined.fd.as_fd(), NsKind::User.flag())
             .at_with(|| joined.field.clone())
             .doing("join a namespace"),
-        None => ns::unshare(NsKind::User.flag())
-            .doing("create the user namespace")
-            .at("linux.namespaces")
-            .hint("see /proc/sys/user/max_user_namespaces"),
+        None => ns::unshare(NsKind::User.flag()).doing("create the user namespace").at("linux.namespaces"),
     }
 }
 

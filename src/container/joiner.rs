@@ -25,8 +25,8 @@ use crate::sys::own_image;
 use crate::sys::path::RootFd;
 use crate::sys::pidfd::has_ended;
 use crate::sys::process::{
-    become_root, close_all_but, close_inherited, exit_now, keep_on_exec, reset_signals, set_dumpable,
-    set_name, setsid,
+    become_root, close_all_but, close_inherited, descriptors_end, exit_now, keep_on_exec, reset_signals,
+    set_dumpable, set_name, setsid,
 };
 use crate::sys::procfs::Proc;
 use rustix::fs::{CWD, Mode, OFlags};
@@ -78,6 +78,7 @@ fn steps(inherited: &Inherited, born: bool) -> Result<(), Failed> {
     close_inherited(inherited.runtime_end);
     set_name(c"orlop:[join]");
     reset_signals();
+    let descriptors_end = descriptors_end();
     let attaching = inherited.cgroups.is_attaching();
     if attaching {
         channel.await_or_die(Kind::Attached);
@@ -127,7 +128,7 @@ fn steps(inherited: &Inherited, born: bool) -> Result<(), Failed> {
         fd(terminal.as_ref().map(AsFd::as_fd)),
         fd(place.as_ref().map(AsFd::as_fd)),
     ];
-    close_all_but(plan.process.fds.first_closed(), &kept);
+    close_all_but(plan.process.fds.first_closed(), descriptors_end, &kept);
     if let Some(keep) = plan.keep_capabilities {
         capabilities::trim(keep).doing("drop capabilities").map_err(at(Step::I4))?;
     }
@@ -211,10 +212,8 @@ fn enter_root(root: BorrowedFd<'_>) -> Result<()> {
 
 fn join_keyring(inherited: &Inherited) -> Result<()> {
     let Some(plan) = &inherited.plan.process.keyring else { return Ok(()) };
-    if keyring::join(plan)? == keyring::Joined::Unsupported {
-        inherited.channel.warn("no session keyring: the kernel has no keys")?;
-    }
-    Ok(())
+    // Where there are no keys, create has said so.
+    keyring::join(plan).map(drop)
 }
 
 /// From the container's own devpts; the master travels to the runtime.

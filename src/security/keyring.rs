@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::error::{Doing, Error, Result};
 use crate::plan::process::KeyringPlan;
-use crate::sys::key;
+use crate::sys::{kernel, key};
 
 /// How often, and with what pauses, a used-up quota is tried again: 200 ms at most.
 const QUOTA_LOOKS: u32 = 20;
@@ -28,7 +28,11 @@ pub fn join(plan: &KeyringPlan) -> Result<Joined> {
         CString::new(plan.name.as_str()).map_err(|_| Error::new("the name of a keyring has a NUL byte"))?;
     match joined_in_time(&name) {
         Ok(()) => {}
-        Err(e) if e.errno() == libc::ENOSYS => return Ok(Joined::Unsupported),
+        Err(e) if kernel::is_missing(libc::SYS_keyctl, e.errno()) => return Ok(Joined::Unsupported),
+        Err(e) if e.errno() == libc::EPERM => {
+            return Err(e.hint("--no-new-keyring does without one"))
+                .doing_with(|| format!("join the session keyring {}", plan.name));
+        }
         Err(e) if e.errno() == libc::EDQUOT => {
             return Err(e.hint(
                 "too many keys of this user: raise /proc/sys/kernel/keys/maxkeys (root_maxkeys for root) or use \

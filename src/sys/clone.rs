@@ -139,7 +139,8 @@ fn clone(
     }
     let pid = answer.map_err(|errno| {
         let e = Error::sys("clone3", errno);
-        if errno == libc::EINVAL && flags & CLONE_NEWTIME != 0 { e.hint(ns::NEEDS_TIME) } else { e }
+        // The flags of namespaces are within 32 bits.
+        if flags == 0 { e } else { ns::why_not(e, flags as i32) }
     })?;
     if pid == 0 {
         child(in_cgroup);

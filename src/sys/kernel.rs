@@ -54,6 +54,7 @@ mod tests {
             libc::SYS_pidfd_getfd,
             libc::SYS_memfd_create,
             libc::SYS_execveat,
+            libc::SYS_keyctl,
         ] {
             // Tests may run where the kernel is old or a filter around them.
             assert!(is_there(call) || super::super::last_errno() == libc::ENOSYS, "call {call}");

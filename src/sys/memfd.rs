@@ -9,8 +9,14 @@ use std::os::fd::OwnedFd;
 /// An empty file that nobody else can open by name. Filters of an outer container may not know memfd_create (ENOSYS):
 /// then it lies in /tmp, without a name.
 pub fn memfd_create(name: &CStr) -> Result<OwnedFd> {
-    match rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC) {
-        Err(Errno::NOSYS | Errno::PERM) => {
+    // With vm.memfd_noexec=2 the kernels 6.3 to 6.5 refuse who does not say that it will not be executed.
+    let file = match rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::NOEXEC_SEAL) {
+        // Before 6.3 nobody can say so.
+        Err(Errno::INVAL) => rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC),
+        answer => answer,
+    };
+    match file {
+        Err(Errno::NOSYS | Errno::PERM | Errno::ACCESS) => {
             let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
             rustix::fs::open(c"/tmp", flags, Mode::RUSR | Mode::WUSR).call("open").at("/tmp")
         }

@@ -12,10 +12,28 @@ pub fn unshare(flags: i32) -> Result<()> {
     // SAFETY: plain flags; the process is single-threaded, so no other thread's view changes.
     match unsafe { libc::unshare(flags) } {
         0 => Ok(()),
-        _ if flags == CLONE_NEWTIME && super::last_errno() == libc::EINVAL => {
-            Err(last("unshare").hint(NEEDS_TIME))
+        _ => Err(why_not(last("unshare"), flags)),
+    }
+}
+
+/// The way out, where the kernel refuses to make the namespaces of `flags` (namespaces(7), user_namespaces(7)).
+pub fn why_not(e: Error, flags: i32) -> Error {
+    let says = |path: &str, value: &str| std::fs::read_to_string(path).is_ok_and(|text| text.trim() == value);
+    match e.errno() {
+        libc::EINVAL if flags & CLONE_NEWTIME != 0 => e.hint(NEEDS_TIME),
+        libc::EINVAL => e.hint("this kernel was built without one of these namespaces (CONFIG_*_NS)"),
+        libc::ENOSPC => e.hint("this host allows no more of them: see /proc/sys/user/max_*_namespaces"),
+        libc::EPERM if says("/proc/sys/kernel/unprivileged_userns_clone", "0") => {
+            e.hint("kernel.unprivileged_userns_clone is 0: no user namespaces without root")
         }
-        _ => Err(last("unshare")),
+        libc::EPERM if says("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1") => {
+            e.hint("kernel.apparmor_restrict_unprivileged_userns is 1: orlop needs a profile with `userns,`")
+        }
+        libc::EPERM if flags & libc::CLONE_NEWUSER == 0 && !rustix::process::geteuid().is_root() => {
+            e.hint("only root can make these without a user namespace; see orlop spec --rootless")
+        }
+        libc::EPERM => e.hint("CAP_SYS_ADMIN is missing, or a filter around us refuses"),
+        _ => e,
     }
 }
 

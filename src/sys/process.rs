@@ -115,13 +115,34 @@ pub fn close_inherited(fd: BorrowedFd) {
     unsafe { libc::close(fd.as_raw_fd()) };
 }
 
-/// In a child that will never return to its callers: closes every descriptor from `first` on but those of
-/// `keep`.
-pub fn close_all_but(first: u32, keep: &[i32]) {
+/// Where the descriptors of this process end, for [`close_all_but`] later on, when /proc may be the container's.
+pub fn descriptors_end() -> u32 {
+    /// What is opened until then takes the lowest free numbers.
+    const MORE: u32 = 256;
+    const MOST: u64 = 1 << 20;
+    // SAFETY: plain numbers; above every descriptor, so nothing is closed.
+    if unsafe { libc::syscall(libc::SYS_close_range, u32::MAX, u32::MAX, 0) } == 0 {
+        return u32::MAX;
+    }
+    // Before 5.9 they are closed one by one: where a service has no limit, a billion numbers.
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let size = status.lines().find_map(|line| line.strip_prefix("FDSize:")?.trim().parse::<u32>().ok());
+    size.map_or_else(
+        || {
+            let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
+            limit.unwrap_or(MOST).min(MOST) as u32
+        },
+        |size| size.saturating_add(MORE),
+    )
+}
+
+/// In a child that will never return to its callers: closes every descriptor from `first` to `end` ([`descriptors_end`])
+/// but those of `keep`.
+pub fn close_all_but(first: u32, end: u32, keep: &[i32]) {
     let mut keep: Vec<u32> = keep.iter().filter_map(|fd| u32::try_from(*fd).ok()).collect();
     keep.sort_unstable();
     let mut from = first;
-    for kept in keep.into_iter().chain([u32::MAX]) {
+    for kept in keep.into_iter().chain([end]) {
         if from < kept {
             close_range(from, kept - 1);
         }
@@ -134,12 +155,9 @@ fn close_range(first: u32, last: u32) {
     if unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } == 0 {
         return;
     }
-    // Before 5.9 one by one: the runtime is given no more than its limit of descriptors.
-    let limit =
-        rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1 << 16).max(4096);
-    for number in u64::from(first)..=u64::from(last).min(limit) {
+    for number in first..=last {
         // SAFETY: as above; a number that is not open is answered with EBADF.
-        unsafe { libc::close(number as i32) };
+        unsafe { libc::close(number.cast_signed()) };
     }
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 const NEWER: &str = "openat2,clone3,clone:0&0x1000,pidfd_open,pidfd_send_signal,pidfd_getfd,waitid:0=3,fsopen,fsconfig,\
                      fsmount,open_tree,move_mount,mount_setattr,close_range,faccessat2";
 /// Older ones, which profiles may lack all the same. Without them the waiting process is a copy of the runtime.
-const OLDER: &str = "memfd_create,execveat,statx";
+const OLDER: &str = "memfd_create,execveat,statx,keyctl";
 const BOTH: [i32; 2] = [libc::ENOSYS, libc::EPERM];
 
 /// A bundle with something of everything: hooks, binds with flags, a tmpfs, masked and read-only paths, a device.

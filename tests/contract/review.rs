@@ -224,6 +224,29 @@ fn rootless_by_its_own_template() {
     });
 }
 
+/// A /proc that shows an ordinary user only what it may trace.
+#[test]
+fn rootless_below_a_proc_with_hidepid() {
+    contract!(Root, Userns, Tool("setpriv"), Tool("unshare")).ours_only("templates differ").run(|t| {
+        for hidepid in ["mount -t proc -o hidepid=1 proc /proc && exec \"$@\"", "mount -t proc -o hidepid=2 proc /proc && exec \"$@\""] {
+            let b = t.bundle();
+            give(t, &b);
+            rootless_spec(t, &b, |config| config["process"]["args"] = json!(["/bin/sleep", "100"]));
+            let mut words = vec!["unshare", "-m", "sh", "-c", hidepid, "-"];
+            words.extend(as_nobody(&[]));
+            let (dir, id) = (b.dir.display(), &b.id);
+            let life = format!(
+                "$RT create --bundle {dir} {id} && $RT start {id} && $RT exec {id} /bin/echo inside </dev/null &&
+                 $RT kill {id} KILL
+                 until $RT state {id} | grep -q stopped; do sleep 0.05; done; $RT delete {id}"
+            );
+            let out = script(t, &words, &life);
+            assert!(out.status.success() && text(&out).contains("inside\n"), "{}", text(&out));
+            assert!(wait_until(Duration::from_secs(2), || !t.has_state(id)));
+        }
+    });
+}
+
 /// Root of a user namespace that forbids setgroups(2), as `unshare -Ur` makes it: groups (which Podman takes from the
 /// image) are left out, and the state has a place without a session.
 #[test]

@@ -9,7 +9,9 @@ use super::layout::{HEADERS, Hook, IMAGE_ADDRESS, PLAN_ADDRESS, Plan};
 /// The flat text of program.rs, linked at `IMAGE_ADDRESS + HEADERS`.
 pub static TEXT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/last_stage.bin"));
 
-const PAGE: usize = 4096;
+/// The largest page of the architecture: the kernel maps a segment only where offset and address are equal modulo its
+/// own page size, and arm64 has kernels with 16 and 64 KiB.
+const PAGE: usize = if cfg!(target_arch = "aarch64") { 65536 } else { 4096 };
 
 /// Appends data behind the `Plan` header and hands out absolute addresses for the place where the whole
 /// will lie.
