@@ -6,6 +6,7 @@
 
 pub mod features;
 pub mod field;
+mod inline_idmap;
 mod look;
 mod mend;
 pub mod mount_options;

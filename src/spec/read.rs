@@ -5,7 +5,7 @@
 
 use super::Mended;
 use super::look::{Look, has_zero};
-use super::mend;
+use super::{inline_idmap, mend};
 use crate::error::{Error, Result};
 use oci_spec::runtime::Spec;
 use serde::Deserialize;
@@ -35,6 +35,7 @@ pub(super) fn document(raw: &[u8], file: &str) -> Result<Document> {
             let look = if has_zero(&spec) { look_at(raw, file)? } else { Look::default() };
             let mut mended = Mended::default();
             mend::fill(&mut spec, &mut mended, &look);
+            inline_idmap::take(&mut spec)?;
             Ok(Document { spec, mended, warnings: Vec::new() })
         }
         // The second reading would take the last of two members without a word.
@@ -73,6 +74,7 @@ fn second_reading(raw: &[u8], file: &str) -> Result<Document> {
     // Every member of the look has been read with the same type just now.
     let look = Look::deserialize(&value).unwrap_or_default();
     mend::fill(&mut spec, &mut mended, &look);
+    inline_idmap::take(&mut spec)?;
     Ok(Document { spec, mended, warnings })
 }
 

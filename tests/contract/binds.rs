@@ -347,6 +347,27 @@ fn mappings_of_a_mount_need_no_user_namespace() {
     });
 }
 
+/// Podman's `-v SRC:DST:idmap=…`: ids of the file system, of the host, and with `@` of the container.
+#[test]
+fn the_idmap_option_has_mappings_of_its_own() {
+    contract!(Root, Idmap).differs("runc", "1.1.5 cannot").run(|t| {
+        for (option, owner) in
+            [("idmap=uids=0-100005-1;gids=0-100007-1", 5), ("idmap=uids=@0-6-1;gids=@0-6-1", 6)]
+        {
+            let b = t.bundle();
+            b.userns(100_000);
+            bind(&b, &host_dir(t), "/d", &["bind", option]);
+            let r = t.report(&b, &["stat:/d/file"]);
+            assert_eq!(of(&r["probes"], "stat:~1d~1file/uid"), owner, "{option}");
+        }
+        let b = t.bundle();
+        b.userns(100_000);
+        bind(&b, &host_dir(t), "/d", &["bind", "idmap=uids=0-1"]);
+        t.create(&b).fails();
+        t.nothing_left(&b.id);
+    });
+}
+
 /// Its tree is cloned on the host, where mounts are shared: what the container mounts below it is not the host's.
 #[test]
 fn mounts_below_an_idmapped_bind_stay_in_the_container() {
