@@ -8,10 +8,10 @@ use super::heard::Heard;
 use super::hooks::{self, HookState, OCI_VERSION};
 use super::init::{self, Inherited};
 use super::message::{Channel, Kind, Message};
-use super::{death, delete, id_maps, intermediate, limits, listener};
+use super::{death, delete, id_maps, intermediate, joins, limits, listener};
 use crate::cgroup;
 use crate::console::pty;
-use crate::error::{Call, Doing, Error, Result};
+use crate::error::{Doing, Error, Result};
 use crate::host;
 use crate::plan::CreatePlan;
 use crate::plan::cgroup::unit::UnitPlan;
@@ -25,7 +25,6 @@ use crate::sys::ns;
 use crate::sys::pidfd::{self, kill_child, pidfd_inode, wait};
 use crate::sys::process::{exit_now, set_dumpable};
 use crate::sys::socket::{connect_unix_stream, send_with_fds, seqpacket_pair};
-use rustix::fs::{Mode, OFlags};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
@@ -136,7 +135,7 @@ impl Attempt<'_> {
         // From here on whatever is found in them is ours to kill.
         self.record.cgroup = cgroups.record().clone();
         entry.save(&self.record)?;
-        let joins = open_joins(plan)?;
+        let joins = joins::open(plan)?;
         let host = rootfs::open_host(&plan.rootfs)?;
         if !plan.namespaces.has(NsKind::User) {
             rootfs::idmap(&plan.rootfs, &host, None)?;
@@ -226,7 +225,7 @@ impl Attempt<'_> {
             if plan.ids.is_none() {
                 self.await_kind(channel, Kind::MapIds)?;
             }
-            let userns = open_namespace(&format!("/proc/{intermediate}/ns/user"))?;
+            let userns = joins::open_file(&format!("/proc/{intermediate}/ns/user"))?;
             rootfs::idmap(&plan.rootfs, host, Some(userns.as_fd()))?;
         }
         self.tell(channel, Kind::IdsMapped)?;
@@ -419,11 +418,11 @@ fn clone_init(plan: &CreatePlan, inherited: &Inherited, host: &mut Option<rootfs
     }
     let mut restore: Vec<(OwnedFd, NsKind)> = Vec::new();
     if let Some(joined) = inherited.joins.iter().find(|joined| joined.kind == NsKind::Pid) {
-        restore.push((open_namespace("/proc/self/ns/pid")?, NsKind::Pid));
+        restore.push((joins::open_file("/proc/self/ns/pid")?, NsKind::Pid));
         ns::setns(joined.fd.as_fd(), NsKind::Pid.flag()).at_with(|| joined.field.clone())?;
     }
     if plan.namespaces.creates(NsKind::Time) && !plan.namespaces.time_offsets.is_empty() {
-        restore.push((open_namespace("/proc/self/ns/time")?, NsKind::Time));
+        restore.push((joins::open_file("/proc/self/ns/time")?, NsKind::Time));
         ns::unshare(NsKind::Time.flag()).at("linux.namespaces")?;
         intermediate::write_time_offsets(&plan.namespaces.time_offsets)?;
     }
@@ -448,43 +447,6 @@ pub fn send_pidfd(process: &Child, payload: &[u8], path: &Path) -> Result<()> {
         send_with_fds(&socket, payload, &[pidfd])
     };
     send().at_with(|| path.display().to_string()).doing("send the pidfd")
-}
-
-/// A namespace that the config names, opened and checked before anything depends on it.
-#[derive(Debug)]
-pub struct Joined {
-    pub kind: NsKind,
-    pub fd: OwnedFd,
-    pub field: String,
-}
-
-fn open_joins(plan: &CreatePlan) -> Result<Vec<Joined>> {
-    let mut joins = Vec::with_capacity(plan.namespaces.join.len());
-    for join in &plan.namespaces.join {
-        let shown = || format!("{} = {:?}", join.field, join.path);
-        let fd =
-            rustix::fs::open(&join.path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())
-                .call("open")
-                .at_with(shown)
-                .doing("open a namespace")?;
-        match ns::kind(fd.as_fd()).map(NsKind::of_flag) {
-            Some(Some(kind)) if kind == join.kind => {}
-            Some(Some(kind)) => {
-                let text =
-                    format!("is a {} namespace, not a {} one", kind.proc_name(), join.kind.proc_name());
-                return Err(Error::new(text).at(shown()).doing("open a namespace"));
-            }
-            _ => return Err(Error::new("is no namespace").at(shown()).doing("open a namespace")),
-        }
-        joins.push(Joined { kind: join.kind, fd, field: join.field.clone() });
-    }
-    Ok(joins)
-}
-
-fn open_namespace(path: &str) -> Result<OwnedFd> {
-    rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .call("open")
-        .at_with(|| path.to_owned())
 }
 
 fn connect_console(path: &Path) -> Result<OwnedFd> {

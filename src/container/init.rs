@@ -4,8 +4,8 @@
 //! Its mounts, devices, names and terminal are made here; identity, filter and the wait at the gate
 //! belong to the last stage, which it becomes at the end.
 
-use super::create::Joined;
 use super::hooks::{self, HookState, OCI_VERSION};
+use super::joins::Joined;
 use super::last::{self, Stage, StageFds};
 use super::message::{Channel, Failed, Kind, Message, Step};
 use crate::cgroup::Cgroups;

@@ -84,7 +84,7 @@ fn steps(inherited: &Inherited, host: HostFds, in_cgroup: bool) -> Result<(), Fa
 
 /// Joins the namespaces that the runtime's own rights suffice for, and returns those that belong to the
 /// user namespace that is still to be entered.
-fn join_what_can_be<'a>(inherited: &Inherited<'a>) -> Result<Vec<&'a super::create::Joined>> {
+fn join_what_can_be<'a>(inherited: &Inherited<'a>) -> Result<Vec<&'a super::joins::Joined>> {
     let mut later = Vec::new();
     for joined in inherited.joins.iter().filter(|joined| joined.kind != NsKind::User) {
         match ns::setns(joined.fd.as_fd(), joined.kind.flag()) {

@@ -12,6 +12,7 @@ pub mod id_maps;
 pub mod init;
 pub mod intermediate;
 mod joiner;
+pub mod joins;
 pub mod kill;
 pub mod last;
 mod limits;

@@ -118,7 +118,9 @@ pub fn create(bundle: &Bundle, options: &Options, facts: &HostFacts) -> Result<C
     let rootless = options.rootless.unwrap_or(facts.euid != 0 || facts.in_user_namespace);
 
     let listed = linux.and_then(|l| l.namespaces().as_deref()).unwrap_or_default();
-    let namespaces = namespaces::plan(listed, linux.and_then(|l| l.time_offsets().as_ref()))?;
+    let mut namespaces = namespaces::plan(listed, linux.and_then(|l| l.time_offsets().as_ref()))?;
+    let sysctl = sysctls(bundle);
+    namespaces.guard(&sysctl);
     let ids = id_maps(bundle, &namespaces, facts)?;
     let cgroup = cgroups(bundle, options, facts, &namespaces, ids.as_ref(), rootless, &mut warnings)?;
     let userns = namespaces.has(NsKind::User);
@@ -152,7 +154,7 @@ pub fn create(bundle: &Bundle, options: &Options, facts: &HostFacts) -> Result<C
         rootfs,
         hostname: spec.hostname().clone().filter(|name| !name.is_empty()),
         domainname: spec.domainname().clone().filter(|name| !name.is_empty()),
-        sysctl: sysctls(bundle),
+        sysctl,
         process,
         seccomp,
         hooks: hooks::plan(spec.hooks().as_ref()),

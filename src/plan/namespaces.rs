@@ -5,6 +5,7 @@
 //! runtime's future children only. With a user namespace, new or joined, the others must be made by a
 //! process that already is its mapped root: owners of mqueue, sysfs and IPC objects are the creator's ids.
 
+use super::Sysctl;
 use crate::error::{Error, Result};
 use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, LinuxTimeOffset};
 use serde::{Deserialize, Serialize};
@@ -88,6 +89,8 @@ pub struct Join {
     pub path: PathBuf,
     /// `linux.namespaces[i].path`, for errors.
     pub field: String,
+    /// What is written there would change the host if this were the runtime's own namespace: the field that wants it.
+    pub not_ours: Option<String>,
 }
 
 /// Clock offsets of a new time namespace, as /proc/PID/timens_offsets wants them.
@@ -118,6 +121,19 @@ impl Namespaces {
     /// New or joined: not the runtime's own.
     pub fn has(&self, kind: NsKind) -> bool {
         self.creates(kind) || self.joins(kind).is_some()
+    }
+
+    /// Settings belong to the namespace in which they are written. That an entry is listed is not enough: its path may
+    /// lead to the host's own (`/proc/1/ns/net`).
+    pub fn guard(&mut self, sysctls: &[Sysctl]) {
+        for sysctl in sysctls {
+            let Some(kind) = crate::spec::sysctl::namespace(&sysctl.path).map(NsKind::of_spec) else {
+                continue;
+            };
+            if let Some(join) = self.join.iter_mut().find(|join| join.kind == kind) {
+                join.not_ours.get_or_insert_with(|| sysctl.field.clone());
+            }
+        }
     }
 }
 
@@ -161,6 +177,7 @@ pub fn plan(
                 kind,
                 path: path.clone(),
                 field: format!("linux.namespaces[{index}].path"),
+                not_ours: None,
             }),
             None => namespaces.create.push(kind),
         }
@@ -213,5 +230,18 @@ mod tests {
         let ns = plan(&spec(r#"[{"type":"pid","path":""},{"type":"uts","path":"/u"}]"#), None).unwrap();
         assert!(ns.creates(NsKind::Pid) && !ns.creates(NsKind::Uts));
         assert_eq!(ns.joins(NsKind::Uts).map(|join| join.field.as_str()), Some("linux.namespaces[1].path"));
+    }
+
+    /// A joined namespace whose settings are written must not be the runtime's; the first setting is named.
+    #[test]
+    fn settings_guard_what_is_joined() {
+        let listed = r#"[{"type":"network","path":"/n"},{"type":"ipc","path":"/i"},{"type":"uts"}]"#;
+        let mut ns = plan(&spec(listed), None).unwrap();
+        let settings = ["net/core/somaxconn", "net/ipv4/ip_forward", "kernel/domainname"];
+        ns.guard(&settings.map(|path| Sysctl { path: path.into(), value: "1".into(), field: path.into() }));
+        let guarded = |kind| ns.joins(kind).and_then(|join| join.not_ours.as_deref());
+        assert_eq!(guarded(NsKind::Network), Some("net/core/somaxconn"));
+        assert_eq!(guarded(NsKind::Ipc), None);
+        assert_eq!(guarded(NsKind::Uts), None);
     }
 }

@@ -457,6 +457,29 @@ fn sysctls_of_the_host_are_refused() {
     });
 }
 
+/// What would be written is what is there already: a runtime that fails here does no harm.
+#[test]
+fn sysctls_in_the_hosts_namespace_joined_by_path_are_refused() {
+    let cases = [
+        ("network", "net", "net.ipv4.ip_forward"),
+        ("ipc", "ipc", "kernel.shmmni"),
+        ("uts", "uts", "kernel.domainname"),
+    ];
+    contract!(Root)
+        .differs("runc", "1.1.5 compares network namespaces only")
+        .differs("crun", "1.8.1 asks only whether a namespace is listed")
+        .run(|t| {
+            for (kind, proc_name, name) in cases {
+                let value = std::fs::read_to_string(format!("/proc/sys/{}", name.replace('.', "/"))).unwrap();
+                let b = t.bundle();
+                b.remove("hostname").set("linux/sysctl", json!({ name: value.trim() }));
+                b.edit(|c| namespaced(c, kind, Some(&format!("/proc/self/ns/{proc_name}"))));
+                t.create(&b).exits(1).fails_naming(&[name]).one_line();
+                t.nothing_left(&b.id);
+            }
+        });
+}
+
 #[test]
 fn sysctls_without_their_namespace_are_refused() {
     contract!(Root).run(|t| {
