@@ -62,7 +62,7 @@ pub fn create(root: &Root, request: &Request) -> Result<Created> {
         None => None,
     };
     if let Some(label) = &request.plan.rootfs.mask_label {
-        labels::require_selinux("linux.mountLabel", label)?;
+        labels::require_selinux("linux.mountLabel", &label.value)?;
     }
     let record = intent(request.plan)?;
     let entry = root.claim(&request.plan.id)?;

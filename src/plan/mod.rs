@@ -136,8 +136,8 @@ pub fn create(bundle: &Bundle, options: &Options, facts: &HostFacts) -> Result<C
         grantable: if userns { u64::MAX } else { facts.grantable },
     };
     let process = process::plan(spec, &bundle.mended.scheduler_flags, &process_options, &mut warnings)?;
-    let rootfs =
-        rootfs::plan(bundle, &view(bundle, options, facts, &namespaces, &cgroup, rootless), &mut warnings)?;
+    let view = view(bundle, options, facts, &namespaces, &cgroup, rootless)?;
+    let rootfs = rootfs::plan(bundle, &view, &mut warnings)?;
     let seccomp = match linux.and_then(|l| l.seccomp().as_ref()) {
         Some(profile) => seccomp::plan(profile, seccomp::NATIVE, &mut warnings)?,
         None => None,
@@ -228,8 +228,8 @@ fn view<'a>(
     namespaces: &Namespaces,
     cgroup: &'a CgroupPlan,
     rootless: bool,
-) -> View<'a> {
-    View {
+) -> Result<View<'a>> {
+    Ok(View {
         mount_ns: if namespaces.creates(NsKind::Mount) {
             MountNs::New
         } else if namespaces.joins(NsKind::Mount).is_some() {
@@ -245,11 +245,11 @@ fn view<'a>(
         cgroupns: namespaces.has(NsKind::Cgroup),
         rootless,
         no_pivot: options.no_pivot,
-        mount_label: bundle.spec.linux().as_ref().and_then(|l| l.mount_label().clone()),
+        mount_label: rootfs::label::plan(bundle)?,
         cgroups: &cgroup.hierarchies,
         layout: cgroup.layout,
         notify: facts.notify_socket.is_some().then(|| options.state.join("notify")),
-    }
+    })
 }
 
 fn sysctls(bundle: &Bundle) -> Vec<Sysctl> {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::fs::FileType;
 
 use crate::error::{Call, Doing, Error, Result};
-use crate::plan::rootfs::{MOUNT_ATTR_RDONLY, RootfsPlan};
+use crate::plan::rootfs::{MOUNT_ATTR_RDONLY, MountLabel, RootfsPlan};
 use crate::rootfs::{Jail, devices};
 use crate::sys::path::{Last, is_char_device, kind};
 use crate::sys::tree::{self, LazyProc, NewFs, Tree};
@@ -49,7 +49,7 @@ pub fn mask(jail: &Jail, plan: &RootfsPlan) -> Result<()> {
             if kind(target.as_fd())? == FileType::Directory {
                 let cover = match dir.take() {
                     Some(cover) => cover,
-                    None => Cover::Fresh(empty(plan.mask_label.as_deref())?),
+                    None => Cover::Fresh(empty(plan.mask_label.as_ref())?),
                 };
                 dir = Some(cover.on(target.as_fd(), path, jail)?);
             } else {
@@ -121,13 +121,12 @@ fn null(jail: &Jail) -> Result<Tree> {
 }
 
 /// An empty tmpfs that cannot be filled even if somebody makes it writable: two inodes, one block.
-pub(super) fn empty(label: Option<&str>) -> Result<Tree> {
+pub(super) fn empty(label: Option<&MountLabel>) -> Result<Tree> {
     let option = |key: &str, value: &str| (key.to_string(), Some(value.to_string()));
     let mut options = vec![option("nr_blocks", "1"), option("nr_inodes", "2")];
     let mut data = "nr_blocks=1,nr_inodes=2".to_string();
     if let Some(label) = label {
-        options.push(option("context", label));
-        data.push_str(&format!(",context=\"{label}\""));
+        label.add_to(&mut options, &mut data);
     }
     Tree::new_fs(&NewFs {
         fs_type: "tmpfs",

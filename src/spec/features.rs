@@ -64,8 +64,12 @@ const MEMORY_MODES: [&str; 7] = [
 const MEMORY_FLAGS: [&str; 3] = ["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"];
 
 /// Annotations of config.json that change what happens on the host; a name that ends in a dot is a prefix.
-const UNSAFE_ANNOTATIONS: [&str; 3] =
-    ["org.systemd.property.", "run.oci.keep_original_groups", "run.oci.pidfd_receiver"];
+const UNSAFE_ANNOTATIONS: &[&str] = &[
+    "org.systemd.property.",
+    "run.oci.keep_original_groups",
+    "run.oci.mount_context_type",
+    "run.oci.pidfd_receiver",
+];
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -76,7 +80,7 @@ struct Document<'a> {
     mount_options: Vec<&'static str>,
     linux: LinuxFeature,
     annotations: BTreeMap<&'static str, &'a str>,
-    potentially_unsafe_config_annotations: [&'static str; 3],
+    potentially_unsafe_config_annotations: &'static [&'static str],
 }
 
 /// The document as it is to be printed: pretty, with a newline at the end.

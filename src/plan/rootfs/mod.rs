@@ -8,6 +8,7 @@
 mod attributes;
 pub mod cgroups;
 pub mod devices;
+pub mod label;
 pub mod masks;
 pub mod mounts;
 pub mod notify;
@@ -23,6 +24,7 @@ use crate::spec::Bundle;
 
 pub use crate::spec::mount_options::{MOUNT_ATTR_ATIME_MASK, MOUNT_ATTR_RDONLY};
 pub use devices::{DeviceKind, DeviceOp, How, LinkOp};
+pub use label::MountLabel;
 pub use mounts::{BindOp, Fallback, FsOp, IdmapOp, MountOp, Opener, Target, What};
 
 /// Where the mounts go.
@@ -53,7 +55,7 @@ pub struct View<'a> {
     /// `--no-pivot`.
     pub no_pivot: bool,
     /// linux.mountLabel, or None where SELinux is off.
-    pub mount_label: Option<String>,
+    pub mount_label: Option<MountLabel>,
     /// The container's cgroups.
     pub cgroups: &'a [Hierarchy],
     pub layout: Layout,
@@ -101,7 +103,7 @@ pub struct RootfsPlan {
     pub switch: Switch,
     pub masked_paths: Vec<PathBuf>,
     /// SELinux label of what covers masked directories.
-    pub mask_label: Option<String>,
+    pub mask_label: Option<MountLabel>,
     pub readonly_paths: Vec<PathBuf>,
     /// root.readonly.
     pub readonly: bool,

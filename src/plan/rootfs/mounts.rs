@@ -305,15 +305,8 @@ fn fs_op(
         match fs_type {
             // These have no label of their own; sysfs and proc are labelled by policy.
             "proc" | "sysfs" | "cgroup" | "cgroup2" => {}
-            "mqueue" => op.label = Some(label.clone()),
-            _ => {
-                if !data.is_empty() {
-                    data.push(',');
-                }
-                data.push_str(&format!("context=\"{label}\""));
-                // The comma between two categories is safe there: the kernel asks SELinux before the file system.
-                op.options.push(("context".into(), Some(label.clone())));
-            }
+            "mqueue" => op.label = Some(label.value.clone()),
+            _ => label.add_to(&mut op.options, &mut data),
         }
     }
     op.mode_of_target = fs_type == "tmpfs" && !op.options.iter().any(|(key, _)| key == "mode");

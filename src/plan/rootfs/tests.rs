@@ -174,13 +174,32 @@ fn options_that_fsconfig_cannot_say_go_to_mount() {
 
 #[test]
 fn labels_go_where_the_file_system_takes_them() {
-    let view = View { mount_label: Some("a:b:c:s0:c1,c2".into()), ..view() };
+    let label = MountLabel { option: "context", value: "a:b:c:s0:c1,c2".into() };
+    let view = View { mount_label: Some(label), ..view() };
     let fs = |kind: &str| fs_of(json!({"destination": "/x", "type": kind}), &view);
     assert_eq!(fs("tmpfs").data, "context=\"a:b:c:s0:c1,c2\"");
     assert!(!fs("tmpfs").only_mount && !fs("devpts").only_mount);
     assert_eq!(fs("devpts").options, [("context".into(), Some("a:b:c:s0:c1,c2".into()))]);
     assert_eq!(fs("sysfs").data, "");
     assert_eq!(fs("mqueue").label.as_deref(), Some("a:b:c:s0:c1,c2"));
+}
+
+#[test]
+fn an_annotation_says_which_option_a_label_becomes() {
+    const NAME: &str = "run.oci.mount_context_type";
+    let of = |annotations: Value| {
+        label::plan(&bundle(json!({"linux": {"mountLabel": "a:b:c:s0"}, "annotations": annotations})))
+    };
+    assert_eq!(of(json!({})).unwrap().unwrap().option, "context");
+    assert_eq!(of(json!({ NAME: "rootcontext" })).unwrap().unwrap().option, "rootcontext");
+    let problem = of(json!({ NAME: "seclabel" })).unwrap_err().to_string();
+    assert!(
+        problem.starts_with("annotations[\"run.oci.mount_context_type\"]: \"seclabel\" is none of"),
+        "{problem}"
+    );
+    let label = MountLabel { option: "rootcontext", value: "a:b:c:s0".into() };
+    let view = View { mount_label: Some(label), ..view() };
+    assert_eq!(fs_of(json!({"destination": "/x", "type": "tmpfs"}), &view).data, "rootcontext=\"a:b:c:s0\"");
 }
 
 #[test]
