@@ -41,7 +41,9 @@ impl Filler {
                     }
                     self.attach(op, tree, target.fd.as_fd())?
                 }
-                Some(Fallback::Empty) => self.attach(op, masks::empty(None)?, target.fd.as_fd())?,
+                Some(Fallback::Empty(label)) => {
+                    self.attach(op, masks::empty(label.as_ref())?, target.fd.as_fd())?
+                }
                 None => return Err(hinted(e, fs)),
             },
             answer => answer.map_err(|e| hinted(e, fs))?,

@@ -52,7 +52,7 @@ fn unified(options: &MountOptions, view: &View<'_>) -> FsOp {
     let own = view.cgroups.iter().find(|hierarchy| hierarchy.version == Version::V2);
     let fallback = match own {
         Some(own) => Fallback::Bind(bind(own, options, !view.cgroupns, view.rootless)),
-        None => Fallback::Empty,
+        None => Fallback::Empty(view.mount_label.clone()),
     };
     let mut op = fs("cgroup2", options);
     for word in options.data.iter().flat_map(|data| data.split(',')).filter(|word| !word.is_empty()) {
@@ -93,6 +93,10 @@ fn legacy(op: MountOp, options: &MountOptions, view: &View<'_>, ops: &mut Vec<Op
     tmpfs.flags &= !libc::MS_RDONLY;
     tmpfs.options = vec![("mode".into(), Some("755".into()))];
     tmpfs.data = "mode=755".into();
+    // The hierarchies below it have labels of their own.
+    if let Some(label) = &view.mount_label {
+        label.add_to(&mut tmpfs.options, &mut tmpfs.data);
+    }
     ops.push(Op::Mount(MountOp {
         what: What::FileSystem(tmpfs),
         late_readonly: options.set & libc::MS_RDONLY != 0,

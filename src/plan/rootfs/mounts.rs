@@ -6,7 +6,7 @@ use oci_spec::runtime::{LinuxIdMapping, Mount};
 use serde::Serialize;
 
 use super::attributes::{PLAIN, attr_of, bind_attr};
-use super::{MountNs, Op, View, cgroups, clean, notify, userns};
+use super::{MountLabel, MountNs, Op, View, cgroups, clean, notify, userns};
 use crate::error::{Error, Result};
 use crate::spec::Bundle;
 use crate::spec::mount_options::{self, Bind, Idmap, MountOptions};
@@ -91,7 +91,7 @@ pub struct FsOp {
 pub enum Fallback {
     Bind(BindOp),
     /// An empty read-only tmpfs.
-    Empty,
+    Empty(Option<MountLabel>),
 }
 
 /// An existing tree.

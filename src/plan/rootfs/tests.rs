@@ -202,6 +202,19 @@ fn an_annotation_says_which_option_a_label_becomes() {
     assert_eq!(fs_of(json!({"destination": "/x", "type": "tmpfs"}), &view).data, "rootcontext=\"a:b:c:s0\"");
 }
 
+/// crun #582: the directory that holds the hierarchies of v1 is a tmpfs like any other.
+#[test]
+fn what_stands_for_the_cgroups_has_the_label_too() {
+    let label = MountLabel { option: "context", value: "a:b:c:s0".into() };
+    let cgroup = json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "options": ["ro"]});
+    let v1 = View { layout: Layout::V1, mount_label: Some(label.clone()), ..view() };
+    let tmpfs = fs_of(cgroup.clone(), &v1);
+    assert_eq!(tmpfs.data, "mode=755,context=\"a:b:c:s0\"");
+    assert_eq!(tmpfs.options[1], ("context".to_owned(), Some("a:b:c:s0".to_owned())));
+    let v2 = View { layout: Layout::V2, ..v1 };
+    assert_eq!(fs_of(cgroup, &v2).fallback, Some(Fallback::Empty(Some(label))));
+}
+
 #[test]
 fn a_user_namespace_is_warned_of_what_it_cannot_mount() {
     let view = View {
