@@ -28,24 +28,11 @@ impl Filler {
     fn file_system(&mut self, op: &MountOp, fs: &FsOp) -> Result<()> {
         let target = self.mount_point(op, FileType::Directory)?;
         let fd = match self.new_fs(op, fs, &target) {
-            Err(e) if matches!(e.errno(), libc::EPERM | libc::EBUSY) => match &fs.fallback {
-                Some(Fallback::Bind(bind)) => {
-                    let mut tree = match Tree::of_path(&bind.source, bind.recursive) {
-                        Err(e) if bind.optional && e.errno() == libc::ENOENT => return Ok(()),
-                        answer => answer?,
-                    };
-                    change_attributes(&mut tree, op, bind, Changer::Init)?;
-                    if bind.recursive {
-                        // It stands for one mount: its flags are those of all that comes with it.
-                        tree.set_attr_recursive(bind.set, 0)?;
-                    }
-                    self.attach(op, tree, target.fd.as_fd())?
-                }
-                Some(Fallback::Empty(label)) => {
-                    self.attach(op, masks::empty(label.as_ref())?, target.fd.as_fd())?
-                }
-                None => return Err(hinted(e, fs)),
-            },
+            Err(e) if matches!(e.errno(), libc::EPERM | libc::EBUSY) => {
+                let Some(fallback) = &fs.fallback else { return Err(hinted(e, fs)) };
+                let Some(tree) = stand_in(op, fallback)? else { return Ok(()) };
+                self.attach(op, tree, target.fd.as_fd())?
+            }
             answer => answer.map_err(|e| hinted(e, fs))?,
         };
         self.finish(op, fd)
@@ -201,6 +188,30 @@ impl Filler {
             self.late_readonly(op, fd);
         }
         Ok(())
+    }
+}
+
+/// What is mounted where the file system itself is refused; None when that may be absent and is.
+fn stand_in(op: &MountOp, fallback: &Fallback) -> Result<Option<Tree>> {
+    let bound = |bind: &BindOp| -> Result<Tree> {
+        let mut tree = Tree::of_path(&bind.source, bind.recursive)?;
+        change_attributes(&mut tree, op, bind, Changer::Init)?;
+        if bind.recursive {
+            // It stands for one mount: its flags are those of all that comes with it.
+            tree.set_attr_recursive(bind.set, 0)?;
+        }
+        Ok(tree)
+    };
+    match fallback {
+        Fallback::Empty(label) => masks::empty(label.as_ref()).map(Some),
+        Fallback::Bind(bind) => match bound(bind) {
+            Err(e) if bind.optional && e.errno() == libc::ENOENT => Ok(None),
+            answer => answer.map(Some),
+        },
+        Fallback::BindElseEmpty(bind, label) => match bound(bind) {
+            Err(e) if e.errno() == libc::ENOENT => masks::empty(label.as_ref()).map(Some),
+            answer => answer.map(Some),
+        },
     }
 }
 

@@ -37,6 +37,7 @@ const CASES: &[Case] = &[
     ("exchanged", whole::exchanged),
     ("user_namespace", userns::user_namespace),
     ("user_namespace_of_the_hosts_network", userns::hosts_network),
+    ("cgroup_left_out", userns::cgroup_left_out),
 ];
 
 /// Everything a root test needs to be told once.

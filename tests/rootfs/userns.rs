@@ -7,8 +7,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
 
+use orlop::plan::cgroup::{Hierarchy, Version};
 use orlop::plan::rootfs::{RootfsPlan, View};
-use orlop::rootfs;
+use orlop::rootfs::{self, Jail};
 use serde_json::{Value, json};
 
 use crate::{Bundle, config, errno, planned, usual_mounts, view};
@@ -58,22 +59,54 @@ fn a_user_namespace() {
     userns_bundle().enter("user_namespace_of_the_hosts_network", &[]);
 }
 
+#[test]
+fn a_cgroup_that_was_left_out() {
+    let bind = json!({"destination": "/sys", "type": "bind", "source": "/sys", "options": ["rbind", "ro"]});
+    let cgroup = json!({"destination": "/sys/fs/cgroup", "type": "cgroup2", "options": ["rw"]});
+    let bundle = Bundle::new(&crate::plain(json!([bind, cgroup])));
+    let chown = Command::new("chown").args(["-R", "100000:100000"]).arg(bundle.dir.path()).status();
+    assert!(!nix::unistd::geteuid().is_root() || chown.unwrap().success());
+    bundle.enter("cgroup_left_out", &[]);
+}
+
+/// The host's cgroups must not stay where they are bound with /sys.
+pub fn cgroup_left_out(bundle: &Path) {
+    let gone = Hierarchy {
+        controllers: Vec::new(),
+        version: Version::V2,
+        mount: "/sys/fs/cgroup".into(),
+        path: "/left/out".into(),
+    };
+    let cgroups = [gone];
+    let view = View { new_userns: true, userns: true, rootless: true, cgroups: &cgroups, ..view() };
+    in_namespaces(&planned(bundle, &view).unwrap(), true, |jail, plan| {
+        jail.switch(plan).unwrap();
+        assert_eq!(fs::read_dir("/sys/fs/cgroup").unwrap().count(), 0);
+        assert_eq!(errno(fs::create_dir("/sys/fs/cgroup/x")), libc::EROFS);
+    });
+}
+
 pub fn user_namespace(bundle: &Path) {
-    in_namespaces(bundle, true);
+    whole_container(bundle, true);
 }
 
 /// sysfs cannot be mounted then: the host's is bound, read-only in all its depth.
 pub fn hosts_network(bundle: &Path) {
-    in_namespaces(bundle, false);
+    whole_container(bundle, false);
 }
 
-fn in_namespaces(bundle: &Path, own_net_ns: bool) {
+fn whole_container(bundle: &Path, own_net_ns: bool) {
     let mut mount = Command::new("mount");
     mount.args(["-t", "tmpfs", "-o", "ro,nosuid,nodev", "x"]).arg(bundle.join("strict"));
     assert!(mount.status().unwrap().success());
     let view = View { new_userns: true, userns: true, own_net_ns, ..view() };
     let plan = planned(bundle, &view).unwrap();
-    let host = rootfs::open_host(&plan).unwrap();
+    in_namespaces(&plan, own_net_ns, |jail, plan| in_user_namespace(jail, plan, own_net_ns));
+}
+
+/// Fills the root in new namespaces, as a mapped root would, and lets `look` go on there.
+fn in_namespaces(plan: &RootfsPlan, own_net_ns: bool, look: impl Fn(&Jail, &RootfsPlan)) {
+    let host = rootfs::open_host(plan).unwrap();
     let (ready, tell_ready) = nix::unistd::pipe().unwrap();
     let (mapped, tell_mapped) = nix::unistd::pipe().unwrap();
     // SAFETY: the child uses nothing that another thread could hold locked but the allocator, which libc's
@@ -96,7 +129,7 @@ fn in_namespaces(bundle: &Path, own_net_ns: bool) {
                 // SAFETY: as above; single-threaded by now.
                 match unsafe { nix::unistd::fork() }.unwrap() {
                     nix::unistd::ForkResult::Child => {
-                        exit_with(|| in_user_namespace(&plan, host, own_net_ns))
+                        exit_with(|| look(&rootfs::populate(plan, host).unwrap(), plan))
                     }
                     nix::unistd::ForkResult::Parent { child } => wait_for(child),
                 }
@@ -109,7 +142,7 @@ fn in_namespaces(bundle: &Path, own_net_ns: bool) {
                 fs::write(format!("/proc/{child}/{map}"), "0 100000 65536").unwrap();
             }
             let userns = fs::File::open(format!("/proc/{child}/ns/user")).unwrap();
-            rootfs::idmap(&plan, &host, Some(userns.as_fd())).unwrap();
+            rootfs::idmap(plan, &host, Some(userns.as_fd())).unwrap();
             nix::unistd::write(tell_mapped, b"x").unwrap();
             wait_for(child);
         }
@@ -130,8 +163,7 @@ fn exit_with(run: impl FnOnce()) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-fn in_user_namespace(plan: &RootfsPlan, host: rootfs::HostFds, own_net_ns: bool) {
-    let jail = rootfs::populate(plan, host).unwrap();
+fn in_user_namespace(jail: &Jail, plan: &RootfsPlan, own_net_ns: bool) {
     jail.switch(plan).unwrap();
     jail.seal(plan).unwrap();
     assert_eq!(mount_of_own("/").0, "ro,relatime");

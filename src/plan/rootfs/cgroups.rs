@@ -51,7 +51,12 @@ fn fs(fs_type: &str, options: &MountOptions) -> FsOp {
 fn unified(options: &MountOptions, view: &View<'_>) -> FsOp {
     let own = view.cgroups.iter().find(|hierarchy| hierarchy.version == Version::V2);
     let fallback = match own {
-        Some(own) => Fallback::Bind(bind(own, options, !view.cgroupns, view.rootless)),
+        // A cgroup that was left out must not leave the path as it is: with a /sys of the host's bound there, that is the
+        // host's writable tree (as CVE-2023-25809).
+        Some(own) if view.rootless => {
+            Fallback::BindElseEmpty(bind(own, options, !view.cgroupns, false), view.mount_label.clone())
+        }
+        Some(own) => Fallback::Bind(bind(own, options, !view.cgroupns, false)),
         None => Fallback::Empty(view.mount_label.clone()),
     };
     let mut op = fs("cgroup2", options);

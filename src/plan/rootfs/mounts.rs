@@ -90,6 +90,8 @@ pub struct FsOp {
 #[serde(rename_all = "lowercase")]
 pub enum Fallback {
     Bind(BindOp),
+    /// A bind, and an empty read-only tmpfs where the source does not exist.
+    BindElseEmpty(BindOp, Option<MountLabel>),
     /// An empty read-only tmpfs.
     Empty(Option<MountLabel>),
 }

@@ -247,6 +247,23 @@ fn a_user_namespace_is_warned_of_what_it_cannot_mount() {
     assert_eq!(planned(json!({"mounts": [cgroup]}), &rootless).1.len(), 1);
 }
 
+/// The same by another way: a cgroup that was left out, and a writable one of the host's below a bound /sys.
+#[test]
+fn a_cgroup_that_was_left_out_is_covered() {
+    let own = Hierarchy {
+        controllers: Vec::new(),
+        version: Version::V2,
+        mount: "/sys/fs/cgroup".into(),
+        path: "/user/c1".into(),
+    };
+    let cgroup = json!({"destination": "/sys/fs/cgroup", "type": "cgroup"});
+    let fallback = |rootless| {
+        fs_of(cgroup.clone(), &View { rootless, cgroups: std::slice::from_ref(&own), ..view() }).fallback
+    };
+    assert!(matches!(fallback(true), Some(Fallback::BindElseEmpty(bind, None)) if !bind.optional));
+    assert!(matches!(fallback(false), Some(Fallback::Bind(bind)) if !bind.optional));
+}
+
 #[test]
 fn cgroups_follow_the_layout_of_the_host() {
     let hierarchy = |controllers: &[&str], name: &str| Hierarchy {
