@@ -238,6 +238,7 @@ fn view<'a>(
             MountNs::None
         },
         userns: namespaces.has(NsKind::User),
+        in_user_namespace: facts.in_user_namespace,
         new_userns: namespaces.creates(NsKind::User),
         own_pid_ns: namespaces.has(NsKind::Pid),
         own_net_ns: namespaces.has(NsKind::Network),

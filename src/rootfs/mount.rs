@@ -293,9 +293,9 @@ fn hinted(e: Error, fs: &FsOp) -> Error {
         (libc::EPERM, "proc") => e.hint(
             "a user namespace can mount proc only with a pid namespace of its own and an unmasked /proc",
         ),
-        (libc::EPERM, "sysfs") => {
-            e.hint("a user namespace can mount sysfs only with a network namespace of its own")
-        }
+        (libc::EPERM, "sysfs") => e.hint(
+            "a user namespace can mount sysfs only with a network namespace of its own and an unmasked /sys",
+        ),
         (libc::EPERM, "mqueue") => {
             e.hint("a user namespace can mount mqueue only with an ipc namespace of its own")
         }

@@ -105,6 +105,7 @@ fn view() -> View<'static> {
         mount_ns: MountNs::New,
         new_userns: false,
         userns: false,
+        in_user_namespace: false,
         own_pid_ns: true,
         own_net_ns: true,
         own_ipc_ns: true,

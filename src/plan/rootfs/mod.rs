@@ -45,6 +45,8 @@ pub struct View<'a> {
     pub new_userns: bool,
     /// The container is in a user namespace other than the runtime's, created or joined.
     pub userns: bool,
+    /// The runtime itself is in a user namespace other than the host's.
+    pub in_user_namespace: bool,
     /// A pid namespace created with the container (not joined, not the runtime's).
     pub own_pid_ns: bool,
     pub own_net_ns: bool,

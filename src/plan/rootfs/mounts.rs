@@ -318,8 +318,7 @@ fn fs_op(
     }
     op.only_mount |= op.options.iter().any(|(_, value)| too_long(value));
     op.data = data;
-    if fs_type == "sysfs" && view.userns && !view.own_net_ns {
-        // What crun does, and rootless engines with the host's network rely on.
+    if fs_type == "sysfs" && may_stand_for_sysfs(flags, view) {
         op.fallback = Some(Fallback::Bind(BindOp {
             source: "/sys".into(),
             recursive: true,
@@ -332,6 +331,14 @@ fn fs_op(
         }));
     }
     op
+}
+
+/// Whether the host's /sys, bound in all its depth, is what a refused sysfs is replaced by: as crun does, and rootless
+/// engines with the host's network rely on. The kernel refuses it to a user namespace that does not own the network
+/// namespace (the runtime's, or one joined that another made), and where something covers a part of the outer /sys.
+fn may_stand_for_sysfs(flags: u64, view: &View<'_>) -> bool {
+    let readonly = flags & libc::MS_RDONLY != 0;
+    view.userns && !view.own_net_ns || readonly && (view.userns || view.in_user_namespace)
 }
 
 fn superblock(fs_type: &str, flags: u64) -> Vec<String> {

@@ -11,6 +11,7 @@ fn view() -> View<'static> {
         mount_ns: MountNs::New,
         new_userns: false,
         userns: false,
+        in_user_namespace: false,
         own_pid_ns: true,
         own_net_ns: true,
         own_ipc_ns: true,
@@ -232,7 +233,7 @@ fn a_user_namespace_is_warned_of_what_it_cannot_mount() {
             .map(|(to, kind)| json!({"destination": to, "type": kind}))
             .collect();
     let (plan, warnings) = planned(json!({"mounts": mounts}), &view);
-    assert_eq!(warnings.len(), 4, "{warnings:?}");
+    assert_eq!(warnings.len(), 3, "{warnings:?}");
     assert!(warnings[0].starts_with("mounts[0]: a user namespace can mount proc only"));
     assert!(matches!(&plan.ops[1], Op::Mount(MountOp { what: What::FileSystem(fs), .. })
         if matches!(&fs.fallback, Some(Fallback::Bind(bind)) if bind.source == Path::new("/sys"))));
@@ -245,6 +246,21 @@ fn a_user_namespace_is_warned_of_what_it_cannot_mount() {
     assert_eq!(warnings, [""; 0]);
     let rootless = View { rootless: true, ..view };
     assert_eq!(planned(json!({"mounts": [cgroup]}), &rootless).1.len(), 1);
+}
+
+/// The kernel's reasons to refuse a sysfs are not all to be seen from here.
+#[test]
+fn a_read_only_sysfs_can_be_the_hosts() {
+    let fallback = |option: &str, view: &View<'_>| {
+        fs_of(json!({"destination": "/sys", "type": "sysfs", "options": [option]}), view).fallback.is_some()
+    };
+    let own_net = View { userns: true, ..view() };
+    let no_net = View { own_net_ns: false, ..own_net.clone() };
+    let nested = View { in_user_namespace: true, ..view() };
+    assert!(!fallback("ro", &view()) && !fallback("rw", &view()));
+    assert!(fallback("ro", &own_net) && !fallback("rw", &own_net));
+    assert!(fallback("ro", &no_net) && fallback("rw", &no_net));
+    assert!(fallback("ro", &nested) && !fallback("rw", &nested));
 }
 
 /// The same by another way: a cgroup that was left out, and a writable one of the host's below a bound /sys.

@@ -3,7 +3,7 @@
 use super::View;
 
 /// Why mounting `fs_type` from inside the container's user namespace will be refused, or None. The rules: a
-/// file system that shows a namespace (proc, sysfs, mqueue) wants that namespace owned by the same user
+/// file system that shows a namespace (proc, mqueue) wants that namespace owned by the same user
 /// namespace; of the others only those flagged FS_USERNS_MOUNT.
 pub fn obstacle(fs_type: &str, view: &View<'_>) -> Option<&'static str> {
     if !view.userns {
@@ -14,16 +14,12 @@ pub fn obstacle(fs_type: &str, view: &View<'_>) -> Option<&'static str> {
         "proc" => {
             missing(view.own_pid_ns, "a user namespace can mount proc only with a pid namespace of its own")
         }
-        "sysfs" => missing(
-            view.own_net_ns,
-            "a user namespace can mount sysfs only with a network namespace of its own",
-        ),
         "mqueue" => missing(
             view.own_ipc_ns,
             "a user namespace can mount mqueue only with an ipc namespace of its own",
         ),
-        // Refused without a cgroup namespace of its own; then the host's directories are bound (see `cgroups`).
-        "cgroup" | "cgroup2" => None,
+        // Refused without a network or cgroup namespace of its own; then the host's are bound (see `mounts`, `cgroups`).
+        "sysfs" | "cgroup" | "cgroup2" => None,
         // tmpfs, ramfs, devpts: always; overlay since 5.11; fuse since 4.18; bpf since 6.9 with a token.
         "tmpfs" | "ramfs" | "devpts" | "overlay" | "fuse" | "binder" | "bpf" => None,
         _ => Some("a user namespace cannot mount this file system type"),
