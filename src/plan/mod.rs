@@ -245,6 +245,7 @@ fn view<'a>(
         own_ipc_ns: namespaces.has(NsKind::Ipc),
         cgroupns: namespaces.has(NsKind::Cgroup),
         rootless,
+        root: facts.euid == 0,
         no_pivot: options.no_pivot,
         mount_label: rootfs::label::plan(bundle)?,
         cgroups: &cgroup.hierarchies,

@@ -43,7 +43,9 @@ pub fn idmap(plan: &RootfsPlan, host: &HostFds, userns: Option<BorrowedFd<'_>>) 
                     unmappable(&bind.source, idmap.recursive, namespace),
                     rustix::system::uname().release().to_string_lossy()
                 )),
-                libc::EPERM => e.hint("a mount that is idmapped already cannot be idmapped again"),
+                libc::EPERM => e.hint(
+                    "neither can a mount that is idmapped already, nor a file system that was mounted outside our user namespace",
+                ),
                 libc::ENOSYS => e.hint("idmapped mounts need Linux 5.12"),
                 _ => e,
             };

@@ -111,6 +111,7 @@ fn view() -> View<'static> {
         own_ipc_ns: true,
         cgroupns: true,
         rootless: false,
+        root: true,
         no_pivot: false,
         mount_label: None,
         cgroups: &[],

@@ -54,6 +54,8 @@ pub struct View<'a> {
     /// The container has a cgroup namespace of its own.
     pub cgroupns: bool,
     pub rootless: bool,
+    /// The runtime's uid is 0, of the host or of a user namespace.
+    pub root: bool,
     /// `--no-pivot`.
     pub no_pivot: bool,
     /// linux.mountLabel, or None where SELinux is off.

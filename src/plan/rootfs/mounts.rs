@@ -435,7 +435,8 @@ fn idmap(
     if !view.userns && maps.is_none() {
         return Err(Error::field(at, "an idmapped mount needs mappings of its own, or a user namespace"));
     }
-    if view.rootless {
+    // Root of a user namespace may idmap what was mounted in there: the kernel knows.
+    if !view.root {
         return Err(Error::field(at, "idmapped mounts cannot be had without root"));
     }
     let linux = bundle.spec.linux().as_ref();

@@ -17,6 +17,7 @@ fn view() -> View<'static> {
         own_ipc_ns: true,
         cgroupns: true,
         rootless: false,
+        root: true,
         no_pivot: false,
         mount_label: None,
         cgroups: &[],
@@ -348,6 +349,9 @@ fn idmaps_want_a_user_namespace_and_both_maps() {
     let (plan, _) = planned(mount(&map, &map), &view());
     let (_, _, bind) = plan.opened_by_runtime().next().unwrap();
     assert!(bind.idmap.as_ref().unwrap().maps.is_some(), "a namespace of its own");
+    let nested = View { rootless: true, in_user_namespace: true, ..view() };
+    assert!(planned(mount(&map, &map), &nested).0.opened_by_runtime().next().is_some());
+    assert!(refused(mount(&map, &map), &View { root: false, ..nested }).contains("without root"));
 }
 
 #[test]
