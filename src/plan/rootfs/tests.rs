@@ -228,11 +228,17 @@ fn a_user_namespace_is_warned_of_what_it_cannot_mount() {
         cgroupns: false,
         ..view()
     };
-    let mounts: Vec<Value> =
-        [("/proc", "proc"), ("/sys", "sysfs"), ("/m", "mqueue"), ("/d", "ext4"), ("/t", "tmpfs")]
-            .iter()
-            .map(|(to, kind)| json!({"destination": to, "type": kind}))
-            .collect();
+    let mounts: Vec<Value> = [
+        ("/proc", "proc"),
+        ("/sys", "sysfs"),
+        ("/m", "mqueue"),
+        ("/d", "ext4"),
+        ("/t", "tmpfs"),
+        ("/b", "binfmt_misc"),
+    ]
+    .iter()
+    .map(|(to, kind)| json!({"destination": to, "type": kind}))
+    .collect();
     let (plan, warnings) = planned(json!({"mounts": mounts}), &view);
     assert_eq!(warnings.len(), 3, "{warnings:?}");
     assert!(warnings[0].starts_with("mounts[0]: a user namespace can mount proc only"));

@@ -20,8 +20,9 @@ pub fn obstacle(fs_type: &str, view: &View<'_>) -> Option<&'static str> {
         ),
         // Refused without a network or cgroup namespace of its own; then the host's are bound (see `mounts`, `cgroups`).
         "sysfs" | "cgroup" | "cgroup2" => None,
-        // tmpfs, ramfs, devpts: always; overlay since 5.11; fuse since 4.18; bpf since 6.9 with a token.
-        "tmpfs" | "ramfs" | "devpts" | "overlay" | "fuse" | "binder" | "bpf" => None,
+        // tmpfs, ramfs, devpts: always; overlay since 5.11; fuse since 4.18; binfmt_misc since 6.7; bpf since 6.9 with a
+        // token. Of a kernel that is older the mount itself tells.
+        "tmpfs" | "ramfs" | "devpts" | "overlay" | "fuse" | "binder" | "binfmt_misc" | "bpf" => None,
         _ => Some("a user namespace cannot mount this file system type"),
     }
 }
