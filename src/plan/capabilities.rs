@@ -88,11 +88,13 @@ impl CapabilityPlan {
         }
     }
 
-    /// `exec --cap`: added to what the program may use, never to what it passes on (inheritable, ambient).
+    /// `exec --cap`: added to what the program may use, never to what files may take from it (inheritable). Those that
+    /// already are inheritable become ambient, too, as with runc: without root's uid they would be lost at execve.
     pub fn add(&mut self, more: u64) {
         self.bounding |= more;
         self.effective |= more;
         self.permitted |= more;
+        self.ambient |= more & self.inheritable;
     }
 }
 
@@ -134,6 +136,15 @@ mod tests {
         let parsed: LinuxCapabilities = serde_json::from_value(capabilities).unwrap();
         let mut warnings = Vec::new();
         (CapabilityPlan::new(Some(&parsed), grantable, &mut warnings), warnings)
+    }
+
+    #[test]
+    fn what_is_added_becomes_ambient_where_the_kernel_lets_it() {
+        let mut plan =
+            CapabilityPlan { bounding: 6, inheritable: 6, ambient: 4, ..CapabilityPlan::default() };
+        plan.add(3);
+        let expected = CapabilityPlan { bounding: 7, effective: 3, permitted: 3, inheritable: 6, ambient: 6 };
+        assert_eq!(plan, expected);
     }
 
     #[test]
