@@ -9,13 +9,14 @@ use super::capabilities;
 use super::cgroup::attach::{self, AttachPlan};
 use super::cgroup::{CgroupRecord, Hierarchy};
 use super::facts::HostFacts;
+use super::ids;
 use super::namespaces::NsKind;
 use super::process::{self, ProcessPlan};
 use super::rootfs::has_own_dev;
 use super::seccomp::{self, SeccompPlan};
 use crate::error::{Error, Result};
 use crate::spec::{Bundle, Mended, Part, validate_process};
-use oci_spec::runtime::Process;
+use oci_spec::runtime::{LinuxNamespaceType, Process};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -101,7 +102,7 @@ pub fn plan(wanted: &Wanted<'_>, facts: &HostFacts) -> Result<ExecPlan> {
         notify_socket: None,
         no_new_keyring: wanted.no_new_keyring,
         userns,
-        setgroups: process::SetGroups::of(facts, userns && facts.euid != 0 && !has_range(wanted.config)),
+        setgroups: process::SetGroups::of(facts, denies_setgroups(wanted.config, facts)),
         grantable: if userns { u64::MAX } else { facts.grantable },
     };
     let grantable = options.grantable;
@@ -146,10 +147,14 @@ pub fn is_exposed(config: &Bundle, namespaces: &[NsKind], own_pid_namespace: boo
         && (!own_pid_namespace || held_by_container(config) & CAP_SYS_PTRACE != 0)
 }
 
-/// The gid map was written by a helper with more than one id: setgroups is allowed then.
-fn has_range(config: &Bundle) -> bool {
-    let maps = config.spec.linux().as_ref().and_then(|l| l.gid_mappings().as_deref()).unwrap_or_default();
-    maps.len() > 1 || maps.iter().any(|map| map.size() > 1)
+/// The container was made with a user namespace that does. Of one that it joined nothing is known; where no groups are
+/// asked for, the caller's are dropped if it lets us.
+fn denies_setgroups(config: &Bundle, facts: &HostFacts) -> bool {
+    let Some(linux) = config.spec.linux().as_ref() else { return false };
+    let namespaces = linux.namespaces().iter().flatten();
+    let mut made = namespaces.filter(|one| one.typ() == LinuxNamespaceType::User && one.path().is_none());
+    let gid = linux.gid_mappings().as_deref().unwrap_or_default();
+    made.next().is_some() && ids::denies_setgroups(gid, facts.maps_ids(), facts.egid)
 }
 
 fn umask(config: &Bundle) -> u32 {

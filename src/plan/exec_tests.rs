@@ -25,6 +25,16 @@ fn facts() -> HostFacts {
 }
 
 fn with(config: &Bundle, file: Option<Value>, flags: &Flags, namespaces: &[NsKind]) -> Result<ExecPlan> {
+    with_facts(config, file, flags, namespaces, &facts())
+}
+
+fn with_facts(
+    config: &Bundle,
+    file: Option<Value>,
+    flags: &Flags,
+    namespaces: &[NsKind],
+    facts: &HostFacts,
+) -> Result<ExecPlan> {
     let part = file.map(|file| crate::spec::parse_process("p.json", file.to_string().as_bytes()).unwrap());
     let record = CgroupRecord::default();
     let wanted = Wanted {
@@ -36,7 +46,7 @@ fn with(config: &Bundle, file: Option<Value>, flags: &Flags, namespaces: &[NsKin
         cgroup: &record,
         no_new_keyring: false,
     };
-    plan(&wanted, &facts())
+    plan(&wanted, facts)
 }
 
 fn flags(args: &[&str]) -> Flags {
@@ -109,6 +119,32 @@ fn a_file_is_completed_from_the_container() {
     let p = with(&config(|_| ()), Some(file), &flags(&[]), &[]).unwrap();
     assert_eq!((p.process.capabilities.bounding, p.process.no_new_privs), (0, false));
     assert_eq!(p.process.rlimits[0].name, "RLIMIT_CPU");
+}
+
+/// The caller's groups are not the container's: they stay only where they cannot be dropped.
+#[test]
+fn groups_are_set_unless_the_containers_own_map_denies_it() {
+    let sets = |user: Value, host: u32| {
+        let config = config(|c| {
+            c["process"]["user"]["additionalGids"] = json!([]);
+            c["linux"]["namespaces"] = json!([{"type": "mount"}, user]);
+            if user.get("path").is_none() {
+                let map = json!([{"containerID": 6, "hostID": host, "size": 1}]);
+                (c["linux"]["uidMappings"], c["linux"]["gidMappings"]) =
+                    (json!([{"containerID": 5, "hostID": host, "size": 1}]), map);
+            }
+        });
+        let rootless = HostFacts { euid: 1000, egid: 1000, ..HostFacts::default() };
+        let plan = with_facts(&config, None, &flags(&["ls"]), &[NsKind::User], &rootless).unwrap();
+        (plan.process.set_groups, plan.process.groups_optional)
+    };
+    assert_eq!(sets(json!({"type": "user"}), 1000), (false, true));
+    assert_eq!(sets(json!({"type": "user"}), 100_000), (true, true), "a subordinate group");
+    assert_eq!(
+        sets(json!({"type": "user", "path": "/u"}), 0),
+        (true, true),
+        "joined, without mappings repeated"
+    );
 }
 
 #[test]

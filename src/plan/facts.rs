@@ -20,3 +20,12 @@ pub struct HostFacts {
     pub listen_fds: Option<u32>,
     pub notify_socket: Option<String>,
 }
+
+impl HostFacts {
+    /// Any ids can be mapped.
+    pub fn maps_ids(&self) -> bool {
+        const CAP_SETGID: u64 = 1 << 6;
+        const CAP_SETUID: u64 = 1 << 7;
+        self.grantable & CAP_SETUID != 0 && self.grantable & CAP_SETGID != 0
+    }
+}

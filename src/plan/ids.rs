@@ -44,10 +44,19 @@ pub fn plan(
 ) -> Result<IdMaps> {
     let uid = lines(uid, "linux.uidMappings")?;
     let gid = lines(gid, "linux.gidMappings")?;
-    let own = |map: &[IdMap], id: u32| matches!(map, [one] if one.count == 1 && one.outside == id);
-    let (own_user, own_group) = (own(&uid, euid), own(&gid, egid));
+    let (own_user, own_group) = (is_own(&uid, euid), is_own(&gid, egid));
     let writer = if privileged || own_user && own_group { Writer::Direct } else { Writer::Helpers };
     Ok(IdMaps { uid, gid, deny_setgroups: !privileged && own_group, writer })
+}
+
+/// A map of nothing but one's own id: the only one that can be written without privilege.
+fn is_own(map: &[IdMap], id: u32) -> bool {
+    matches!(map, [one] if one.count == 1 && one.outside == id)
+}
+
+/// Whether a namespace that [`plan`] made with these groups denies setgroups(2).
+pub fn denies_setgroups(gid: &[LinuxIdMapping], privileged: bool, egid: u32) -> bool {
+    !privileged && lines(gid, "linux.gidMappings").is_ok_and(|gid| is_own(&gid, egid))
 }
 
 fn lines(mappings: &[LinuxIdMapping], field: &str) -> Result<Vec<IdMap>> {
@@ -78,6 +87,16 @@ mod tests {
 
     fn maps(json: &str) -> Vec<LinuxIdMapping> {
         serde_json::from_str(json).unwrap()
+    }
+
+    /// One subordinate id is written by newgidmap, and does not deny it.
+    #[test]
+    fn only_ones_own_group_denies_the_others() {
+        let one = |host: u32| maps(&format!(r#"[{{"containerID":0,"hostID":{host},"size":1}}]"#));
+        assert!(denies_setgroups(&one(1000), false, 1000));
+        assert!(!denies_setgroups(&one(1000), true, 1000));
+        assert!(!denies_setgroups(&one(100_000), false, 1000));
+        assert!(!denies_setgroups(&[], false, 1000));
     }
 
     #[test]

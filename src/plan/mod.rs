@@ -170,13 +170,10 @@ fn id_maps(bundle: &Bundle, namespaces: &Namespaces, facts: &HostFacts) -> Resul
     if !namespaces.creates(NsKind::User) {
         return Ok(None);
     }
-    const CAP_SETGID: u64 = 1 << 6;
-    const CAP_SETUID: u64 = 1 << 7;
-    let privileged = facts.grantable & CAP_SETUID != 0 && facts.grantable & CAP_SETGID != 0;
     let linux = bundle.spec.linux().as_ref();
     let uid = linux.and_then(|l| l.uid_mappings().as_deref()).unwrap_or_default();
     let gid = linux.and_then(|l| l.gid_mappings().as_deref()).unwrap_or_default();
-    ids::plan(uid, gid, privileged, facts.euid, facts.egid).map(Some)
+    ids::plan(uid, gid, facts.maps_ids(), facts.euid, facts.egid).map(Some)
 }
 
 fn cgroups(
