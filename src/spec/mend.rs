@@ -119,7 +119,22 @@ pub(super) fn value(document: &mut Value, mended: &mut Mended, warnings: &mut Ve
         collect_scheduler_flags(process, mended)?;
         tidy_cpu_lists(process);
     }
+    drop_empty_profile(document, warnings);
     collect_hugepage_limits(document, mended)
+}
+
+/// Go programs leave a structure of zero values for "no seccomp", and runc takes it so. With rules a default action is
+/// asked for as before.
+fn drop_empty_profile(document: &mut Value, warnings: &mut Vec<String>) {
+    let Some(linux) = document.get_mut("linux").and_then(Value::as_object_mut) else { return };
+    let Some(profile) = linux.get("seccomp").and_then(Value::as_object) else { return };
+    let default = profile.get("defaultAction").is_none_or(|action| action.as_str() == Some(""));
+    let rules = profile.get("syscalls").is_none_or(|rules| rules.as_array().is_some_and(Vec::is_empty));
+    if default && rules {
+        linux.remove("seccomp");
+        let problem = "neither a defaultAction nor syscalls, taken as no profile: nothing is filtered";
+        warnings.push(format!("linux.seccomp: {problem}"));
+    }
 }
 
 /// `null` is an absent member to every other reader; the types take it only where they have an Option.
@@ -344,6 +359,21 @@ mod tests {
         let text = r#"{"ociVersion":"1.3.0","zos":{"namespaces":7},"windows":[],"vm":"x","solaris":1,"freebsd":{},
             "uidMappings":1,"process":{"cwd":"/","user":{},"commandLine":1}}"#;
         assert!(read(text).spec.windows().is_none());
+    }
+
+    #[test]
+    fn a_profile_without_anything_is_none() {
+        let linux = |seccomp: &str| format!(r#"{{"linux":{{"seccomp":{seccomp}}}}}"#);
+        for empty in
+            ["{}", r#"{"defaultAction":"","syscalls":[]}"#, r#"{"architectures":null,"syscalls":null}"#]
+        {
+            let read = read(&linux(empty));
+            assert!(read.spec.linux().as_ref().unwrap().seccomp().is_none(), "{empty}");
+            assert!(read.warnings[0].starts_with("linux.seccomp: neither"), "{:?}", read.warnings);
+        }
+        let rule = r#"{"syscalls":[{"names":["read"],"action":"SCMP_ACT_ALLOW"}]}"#;
+        assert!(error(&linux(rule)).starts_with("linux.seccomp.defaultAction: is missing"));
+        assert!(error(&linux(r#"{"defaultAction":7}"#)).starts_with("linux.seccomp.defaultAction: "));
     }
 
     #[test]
