@@ -80,7 +80,9 @@ fn check_memory(field: &Field, memory: &LinuxMemory, problems: &mut Problems) {
             problems.add(field.member(member), format_args!("{bytes} is neither a size nor -1 for no limit"));
         }
     }
-    if let Some(swappiness) = memory.swappiness().filter(|swappiness| *swappiness > 100) {
+    // u64::MAX is the -1 of older callers: as it is.
+    let swappiness = memory.swappiness().filter(|swappiness| *swappiness != u64::MAX);
+    if let Some(swappiness) = swappiness.filter(|swappiness| *swappiness > 100) {
         problems.add(field.member("swappiness"), format_args!("{swappiness} is above 100"));
     }
 }
@@ -218,6 +220,7 @@ mod tests {
                     json!({"swap": i64::MIN}),
                     "linux.resources.memory.swap: -9223372036854775808 is neither a size nor -1 for no limit",
                 ),
+                (json!({"swappiness": u64::MAX}), ""),
                 (json!({"swappiness": 101}), "linux.resources.memory.swappiness: 101 is above 100"),
             ],
         );
