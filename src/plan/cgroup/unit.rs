@@ -191,14 +191,24 @@ fn from_annotation(name: &str, text: &str) -> Result<Property> {
     if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric()) {
         return Err(Error::new("not a name of a property"));
     }
-    let value = value::parse(text)?;
     let Some(short) = name.strip_suffix("Sec").filter(|short| !short.ends_with('U')) else {
-        return Ok(property(name, value));
+        return Ok(property(name, value::parse(text)?));
     };
-    let seconds = value.number().and_then(|n| u64::try_from(n).ok());
-    let micro = seconds.and_then(|n| n.checked_mul(1_000_000));
-    let micro = micro.ok_or_else(|| Error::new("a number of seconds is needed"))?;
+    let micro = microseconds(text).ok_or_else(|| Error::new("a number of seconds is needed"))?;
     Ok(property(&format!("{short}USec"), Value::Uint64(micro)))
+}
+
+/// Of seconds in any type of number; a double, `1.5` or `double 1.5`, is one that no property itself has.
+fn microseconds(text: &str) -> Option<u64> {
+    const MICRO: u32 = 1_000_000;
+    if let Some(whole) = value::parse(text).ok().and_then(|value| value.number()) {
+        return u64::try_from(whole).ok()?.checked_mul(MICRO.into());
+    }
+    let text = text.trim();
+    let seconds: f64 = text.strip_prefix("double").unwrap_or(text).trim_start().parse().ok()?;
+    let micro = seconds * f64::from(MICRO);
+    // Words like `nan` are none; beyond 2^53 a double knows no single microseconds any more.
+    (0.0..=9_007_199_254_740_992.0).contains(&micro).then_some(micro as u64)
 }
 
 /// The device rules in systemd's words. It has none for a list of what is forbidden: on v2 it is told nothing, and our
@@ -260,6 +270,13 @@ mod tests {
     fn seconds_become_microseconds() {
         let given = from_annotation("TimeoutStopSec", "3").unwrap();
         assert_eq!(given, property("TimeoutStopUSec", Value::Uint64(3_000_000)));
+        for (text, micro) in [("1.5", 1_500_000), (" double 0.25 ", 250_000), ("uint64 2", 2_000_000)] {
+            let given = from_annotation("TimeoutStopSec", text).unwrap();
+            assert_eq!(given, property("TimeoutStopUSec", Value::Uint64(micro)), "{text}");
+        }
+        for text in ["-1.5", "nan", "inf", "1e300", "-1", "1.5.5", ""] {
+            assert!(from_annotation("TimeoutStopSec", text).is_err(), "{text}");
+        }
         let given = from_annotation("TimeoutStopUSec", "uint64 5").unwrap();
         assert_eq!(given, property("TimeoutStopUSec", Value::Uint64(5)));
         assert!(from_annotation("TimeoutStopSec", "'soon'").is_err());
