@@ -2,6 +2,7 @@
 //! that a plan can be printed (`orlop explain`), compared in tests, and carried out by children that
 //! never see config.json.
 
+pub mod annotations;
 pub mod capabilities;
 pub mod cgroup;
 pub mod environment;
@@ -91,30 +92,15 @@ pub struct Sysctl {
     pub field: String,
 }
 
-/// crun's annotation for a program of another kind (a virtual machine, WebAssembly): to run it as a plain process
-/// would be something else than what was asked for.
-fn refuse_handler(spec: &oci_spec::runtime::Spec) -> Result<()> {
-    const HANDLER: &str = "run.oci.handler";
-    let handler =
-        spec.annotations().as_ref().and_then(|all| all.get(HANDLER)).filter(|name| !name.is_empty());
-    match handler {
-        Some(name) => {
-            let problem = format_args!("there is no handler {name:?}: only plain processes are run");
-            Err(Error::field(format_args!("annotations[{HANDLER:?}]"), problem))
-        }
-        None => Ok(()),
-    }
-}
-
 /// Plans the creation of one container: reads like the table of contents of `container::create`.
 pub fn create(bundle: &Bundle, options: &Options, facts: &HostFacts) -> Result<CreatePlan> {
     if let Some(problems) = Error::joined(crate::spec::validate(bundle)) {
         return Err(problems);
     }
     let spec = &bundle.spec;
-    refuse_handler(spec)?;
     let linux = spec.linux().as_ref();
     let mut warnings = bundle.warnings.clone();
+    annotations::check(spec, &mut warnings)?;
     let rootless = options.rootless.unwrap_or(facts.euid != 0 || facts.in_user_namespace);
 
     let listed = linux.and_then(|l| l.namespaces().as_deref()).unwrap_or_default();

@@ -69,6 +69,7 @@ const UNSAFE_ANNOTATIONS: &[&str] = &[
     "run.oci.keep_original_groups",
     "run.oci.mount_context_type",
     "run.oci.pidfd_receiver",
+    "run.oci.seccomp.receiver",
 ];
 
 #[derive(Debug, Serialize)]

@@ -42,6 +42,18 @@ pub(super) fn fill(spec: &mut Spec, mended: &mut Mended, look: &Look) {
     }
     take_scheduler_flags(spec, mended);
     empty_is_absent(spec);
+    fill_listener(spec);
+}
+
+/// crun's annotation, older than `listenerPath`, which goes before it.
+fn fill_listener(spec: &mut Spec) {
+    const RECEIVER: &str = "run.oci.seccomp.receiver";
+    let receiver = spec.annotations().as_ref().and_then(|all| all.get(RECEIVER)).cloned();
+    let Some(receiver) = receiver.filter(|path| !path.is_empty()) else { return };
+    let profile = spec.linux_mut().as_mut().and_then(|linux| linux.seccomp_mut().as_mut());
+    if let Some(profile) = profile.filter(|profile| profile.listener_path().is_none()) {
+        profile.set_listener_path(Some(receiver.into()));
+    }
 }
 
 /// The flags that oci-spec spells right; the others came through [`value`].
@@ -359,6 +371,20 @@ mod tests {
         let text = r#"{"ociVersion":"1.3.0","zos":{"namespaces":7},"windows":[],"vm":"x","solaris":1,"freebsd":{},
             "uidMappings":1,"process":{"cwd":"/","user":{},"commandLine":1}}"#;
         assert!(read(text).spec.windows().is_none());
+    }
+
+    #[test]
+    fn a_listener_may_be_named_by_an_annotation() {
+        let path = |listener: &str| {
+            let text = format!(
+                r#"{{"annotations":{{"run.oci.seccomp.receiver":"/annotated"}},
+                "linux":{{"seccomp":{{"defaultAction":"SCMP_ACT_ALLOW","listenerPath":"{listener}"}}}}}}"#
+            );
+            let spec = read(&text).spec;
+            spec.linux().as_ref().unwrap().seccomp().as_ref().unwrap().listener_path().clone()
+        };
+        assert_eq!(path("").as_deref(), Some("/annotated".as_ref()));
+        assert_eq!(path("/own").as_deref(), Some("/own".as_ref()));
     }
 
     #[test]

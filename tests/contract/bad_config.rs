@@ -481,3 +481,19 @@ fn an_unknown_handler_is_refused() {
             t.nothing_left(&b.id);
         });
 }
+
+/// Without linux.seccomp beside it the container would run unfiltered.
+#[test]
+fn a_filter_in_an_annotation_is_refused() {
+    contract!(Root)
+        .differs("runc", "does not know the annotations")
+        .differs("crun", "1.8.1 passes over them here")
+        .run(|t| {
+            for name in ["run.oci.seccomp_bpf_data", "run.oci.seccomp.plugins"] {
+                let b = t.bundle();
+                b.set("annotations", json!({ name: "AAAA" })).remove("linux/seccomp");
+                t.create(&b).exits(1).fails_naming(&[name]).one_line();
+                t.nothing_left(&b.id);
+            }
+        });
+}

@@ -1,0 +1,64 @@
+//! Annotations of other runtimes that change what a container is. PURE.
+//!
+//! Those that this runtime has are read where they matter. What it has not must not be passed over in silence: the
+//! container would be another one than was asked for, or without the filter that was asked for.
+
+use crate::error::{Error, Result};
+use oci_spec::runtime::Spec;
+
+/// All of crun's, with the reason.
+const REFUSED: [(&str, &str); 3] = [
+    // A virtual machine, WebAssembly.
+    ("run.oci.handler", "there are no handlers, only plain processes are run"),
+    // It may stand alone, without linux.seccomp.
+    ("run.oci.seccomp_bpf_data", "compiled filters are not taken, only linux.seccomp"),
+    ("run.oci.seccomp.plugins", "there are no plugins, only an agent at linux.seccomp.listenerPath"),
+];
+
+/// They do no harm, but somebody waits for their effect.
+const PASSED_OVER: [&str; 2] = ["run.oci.hooks.stdout", "run.oci.hooks.stderr"];
+
+/// Refuses those that cannot be done without.
+pub fn check(spec: &Spec, warnings: &mut Vec<String>) -> Result<()> {
+    let given = |name: &str| spec.annotations().as_ref()?.get(name).filter(|value| !value.is_empty());
+    let field = |name: &str| format!("annotations[{name:?}]");
+    for (name, why) in REFUSED {
+        if let Some(value) = given(name) {
+            // A filter can be long.
+            let value: String = value.chars().take(40).collect();
+            return Err(Error::field(field(name), format_args!("{value:?}: {why}")));
+        }
+    }
+    for name in PASSED_OVER.into_iter().filter(|name| given(name).is_some()) {
+        let problem = "ignored: what a hook writes is shown when it fails";
+        warnings.push(format!("{}: {problem}", field(name)));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn with(name: &str, value: &str) -> (Result<()>, Vec<String>) {
+        let spec = json!({"ociVersion": "1.3.0", "annotations": { name: value }});
+        let mut warnings = Vec::new();
+        (check(&serde_json::from_value(spec).unwrap(), &mut warnings), warnings)
+    }
+
+    #[test]
+    fn what_cannot_be_passed_over_is_refused() {
+        for (name, _) in REFUSED {
+            let problem = with(name, &"x".repeat(5000)).0.unwrap_err().to_string();
+            assert!(problem.starts_with(&format!("annotations[{name:?}]: \"xxx")), "{problem}");
+            assert!(problem.len() < 200, "{problem}");
+            assert!(with(name, "").0.is_ok(), "{name}");
+        }
+        assert!(with("run.oci.seccomp.receiver", "/run/agent").0.is_ok());
+        for name in PASSED_OVER {
+            let (answer, warnings) = with(name, "/tmp/x");
+            assert!(answer.is_ok() && warnings.len() == 1, "{name}: {warnings:?}");
+        }
+    }
+}
