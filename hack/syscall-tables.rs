@@ -157,6 +157,9 @@ const IPC: [(&str, i16); 12] = [
     ("shmctl", 24),
 ];
 
+/// Newer than the crate; of the number that all these ABIs share (scripts/syscall.tbl, arch/*/syscall*.tbl).
+const LATER: [(&str, i16); 2] = [("listns", 470), ("rseq_slice_yield", 471)];
+
 type Rows = BTreeMap<String, [i16; COLUMNS.len()]>;
 
 fn column(name: &str) -> usize {
@@ -209,6 +212,9 @@ fn rows() -> Rows {
         if !NOT_X32.contains(&name) {
             row(&mut rows, name)[column("x32")] = i16::try_from(number).expect("small");
         }
+    }
+    for (name, number) in LATER {
+        *row(&mut rows, name) = [number, number, number, number, number, number, number, 0];
     }
     for (name, number) in X32_FROM_512.iter().zip(512..) {
         row(&mut rows, name)[column("x32")] = number;
