@@ -87,7 +87,7 @@ fn option(
         "--root" => global.root = Some(value("a directory")?.into()),
         "--log" => {
             let file = inline.or_else(|| rest.next()).ok_or_else(|| Error::new("--log needs a file"))?;
-            global.log = (!file.is_empty()).then(|| file.into());
+            global.log = log_file(file)?;
         }
         "--log-format" => global.format = format(&value("text or json")?.to_string_lossy())?,
         "--log-level" => global.level = level(&value("a level")?.to_string_lossy())?,
@@ -117,6 +117,19 @@ fn option(
         }
     }
     Ok(None)
+}
+
+/// As crun reads it, which has other destinations than files. A file of such a name can be given as `./syslog:x`.
+fn log_file(to: OsString) -> Result<Option<PathBuf>> {
+    let text = to.to_string_lossy();
+    if text.starts_with("journald:") || text.starts_with("syslog:") {
+        return Err(Error::new(format!("--log {text}: only a file can be logged to")));
+    }
+    let file = match text.strip_prefix("file:") {
+        Some(path) => path.into(),
+        None => to,
+    };
+    Ok((!file.is_empty()).then(|| file.into()))
 }
 
 fn flag(name: &str, inline: Option<&OsString>) -> Result<bool> {
@@ -205,10 +218,26 @@ mod tests {
     }
 
     #[test]
+    fn a_log_is_a_file_whatever_crun_calls_it() {
+        for (text, file) in
+            [("/l", Some("/l")), ("file:/l", Some("/l")), ("file:l", Some("l")), ("file:", None)]
+        {
+            let (global, request) = parse(["--log", text, "list"].map(OsString::from));
+            assert_eq!(
+                (global.log.as_deref(), request.is_ok()),
+                (file.map(std::path::Path::new), true),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
     fn wrong_values_name_the_option() {
         for (line, words) in [
             ("--log-format xml list", "unknown log-format \"xml\""),
             ("--frob list", "unknown option --frob"),
+            ("--log journald:x list", "--log journald:x: only a file"),
+            ("--log=syslog:x list", "--log syslog:x: only a file"),
             ("--root", "--root needs a directory"),
             ("--root= list", "--root needs a directory"),
             ("--rootless maybe", "not true, false or auto"),
