@@ -19,6 +19,7 @@ pub mod process;
 pub mod procfs;
 pub mod regex;
 pub mod sched;
+pub mod seccomp;
 pub mod signal;
 pub mod socket;
 pub mod spawn;

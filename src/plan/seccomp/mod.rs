@@ -244,6 +244,16 @@ fn flags(seccomp: &LinuxSeccomp, notify: bool, warnings: &mut Vec<String>) -> u6
     flags
 }
 
+/// A flag as seccomp(2) takes it: one of them only together with a listener.
+pub fn flags_of(flag: LinuxSeccompFilterFlag) -> u64 {
+    match flag {
+        LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv => {
+            flag_word(flag) | libc::SECCOMP_FILTER_FLAG_NEW_LISTENER
+        }
+        _ => flag_word(flag),
+    }
+}
+
 fn flag_word(flag: LinuxSeccompFilterFlag) -> u64 {
     match flag {
         LinuxSeccompFilterFlag::SeccompFilterFlagLog => libc::SECCOMP_FILTER_FLAG_LOG,
