@@ -7,6 +7,7 @@ use super::files::{self, Place, is_no_mount};
 use super::freezer::{self, Freezer};
 use super::{kill, old_value, remove, systemd};
 use crate::error::{Error, Result};
+use crate::plan::cgroup::keep::Held;
 use crate::plan::cgroup::unit::Property;
 use crate::plan::cgroup::{self as plan, CgroupRecord, CgroupWrite, Hierarchy, Update, Version};
 use std::thread::sleep;
@@ -188,6 +189,16 @@ impl<'r> Manager<'r> {
         let file = if place.version == Version::V1 { "memory.limit_in_bytes" } else { "memory.max" };
         let limit = place.read(file)?.and_then(|text| text.parse().ok());
         Ok(limit.filter(|bytes| *bytes < UNLIMITED))
+    }
+
+    /// What the files have of memory and swap; None where they are not those of v2.
+    pub fn memory_held(&self) -> Result<Option<Held>> {
+        let place = self.controller_place("memory")?.filter(|place| place.version == Version::V2);
+        let Some(place) = place else { return Ok(None) };
+        // `max` is no number.
+        let [limit, swap] = ["memory.max", "memory.swap.max"].map(|file| place.read(file));
+        let number = |text: Option<String>| text.and_then(|text| text.parse().ok());
+        Ok(Some(Held { limit: number(limit?), swap: number(swap?) }))
     }
 
     /// Quota (-1 for none) and period in microseconds, as the kernel has them; None without a cpu controller.

@@ -4,8 +4,9 @@ use super::status::{Status, status};
 use crate::cgroup::{self, Manager};
 use crate::error::{Doing, Error, Result};
 use crate::plan;
+use crate::plan::cgroup::keep;
 use crate::spec::Part;
-use crate::state::{Entry, Record};
+use crate::state::{Entry, Record, store};
 use oci_spec::runtime::LinuxResources;
 
 /// Returns warnings. 0 means "leave it", for pids too: engines send it for whatever they do not change.
@@ -20,6 +21,7 @@ pub fn update(entry: &Entry, record: &Record, part: &Part<LinuxResources>) -> Re
     }
     let mut resources = part.value.clone();
     keep_bandwidth(record, &mut resources)?;
+    keep_memory(entry, record, &mut resources)?;
     let mut warnings = part.warnings.clone();
     let pids = part.mended.pids_limit.filter(|limit| *limit != 0);
     let hugepages = &part.mended.hugepage_limits;
@@ -47,5 +49,18 @@ fn keep_bandwidth(record: &Record, resources: &mut LinuxResources) -> Result<()>
         cpu.set_period(period.or(Some(old_period)));
         resources.set_cpu(Some(cpu));
     }
+    Ok(())
+}
+
+/// What is not to be changed of memory and swap, which v2's files have apart.
+fn keep_memory(entry: &Entry, record: &Record, resources: &mut LinuxResources) -> Result<()> {
+    if resources.memory().is_none() {
+        return Ok(());
+    }
+    let Some(held) = Manager::open(&record.cgroup).memory_held()? else { return Ok(()) };
+    // A configuration that cannot be read any more says nothing.
+    let stored = crate::spec::load(entry.path(), Some(&entry.path().join(store::CONFIG))).ok();
+    let stored = stored.as_ref().and_then(|bundle| bundle.spec.linux().as_ref()?.resources().as_ref());
+    resources.set_memory(keep::memory(resources, stored, held));
     Ok(())
 }

@@ -102,6 +102,7 @@ updates() {
     shown2 MemoryMax 209715200
     shown1 MemoryLimit 209715200
     shown TasksMax 55
+    ! ours || one_of_two
     # The quota alone: the period is the one it has.
     succeeds "$driver, $name: update of the quota alone" rt update --cpu-quota 100000 "$name"
     v1 "update of the quota alone" cpu cpu.cfs_quota_us 100000
@@ -129,6 +130,20 @@ updates() {
     v2 "a refused update leaves" cpuset.cpus 0-1
     ends "$driver, $name: a device that has no rule" 1 rt exec "$name" sh -c 'mknod /dev/kmsg2 c 1 11 && echo x >/dev/kmsg2'
     succeeds "$driver, $name: a device that is always there" rt exec "$name" sh -c 'echo x >/dev/null'
+}
+
+# one_of_two: what is not asked for stays: memory, or memory and swap together.
+one_of_two() {
+    succeeds "$driver, $name: update of the swap alone" rt update --memory-swap 419430400 "$name"
+    v1 "update of the swap alone" memory memory.memsw.limit_in_bytes 419430400
+    v2 "update of the swap alone" memory.max 209715200
+    v2 "update of the swap alone" memory.swap.max 209715200
+    succeeds "$driver, $name: update of the memory alone" rt update --memory 314572800 "$name"
+    v1 "update of the memory alone" memory memory.memsw.limit_in_bytes 419430400
+    v2 "update of the memory alone" memory.max 314572800
+    v2 "update of the memory alone" memory.swap.max 104857600
+    shown2 MemorySwapMax 104857600
+    ends "$driver, $name: memory above memory and swap" 1 rt update --memory 524288000 "$name"
 }
 
 freezes() {

@@ -10,6 +10,7 @@ pub mod convert;
 pub mod device_program;
 pub mod device_rules;
 pub mod facts;
+pub mod keep;
 mod limits;
 mod path;
 pub mod unit;
