@@ -4,7 +4,7 @@
 //! Byte order is ours: both ends are on this machine. Every wait has a deadline: a manager that hangs must not hang
 //! `create`. Wire format: D-Bus specification 0.41, "Message Protocol" and "Authentication Protocol".
 
-use crate::error::{Call, Error, Result};
+use crate::error::{Call, Doing, Error, Result};
 use crate::plan::cgroup::value::Value;
 use crate::sys::socket::connect_unix_stream;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -87,27 +87,51 @@ pub struct Bus {
 }
 
 impl Bus {
-    /// Connects and says who we are: `uid` as the server sees it (the outer one in a user namespace).
+    /// Connects and says who we are: `uid` as the server sees it (the outer one in a user namespace), if it asks.
     pub fn connect(path: &Path, uid: u32) -> Result<Self> {
-        let socket = connect_unix_stream(path)?;
-        let mut bus = Self { socket, serial: 0, received: Vec::new(), signals: VecDeque::new() };
-        let identity: String = uid.to_string().bytes().map(|digit| format!("{digit:02x}")).collect();
-        // The leading zero byte carries our credentials; BEGIN goes along, for there is nothing to negotiate.
-        bus.send(format!("\0AUTH EXTERNAL {identity}\r\nBEGIN\r\n").as_bytes())?;
+        let mut bus = Self::new(connect_unix_stream(path)?);
+        bus.authenticate(uid).doing_with(|| format!("be let in by the bus at {}", path.display()))?;
+        Ok(bus)
+    }
+
+    fn new(socket: OwnedFd) -> Self {
+        Self { socket, serial: 0, received: Vec::new(), signals: VecDeque::new() }
+    }
+
+    /// EXTERNAL without a name: we are whom the kernel tells the server of, whatever number that is on its side of a user
+    /// namespace. As sd-bus does since systemd 242, whose server before that says OK where others want DATA: so each
+    /// line is waited for.
+    fn authenticate(&mut self, uid: u32) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
-        let line = loop {
-            if let Some(end) = bus.received.windows(2).position(|two| two == b"\r\n") {
-                let rest = bus.received.split_off(end + 2);
-                break std::mem::replace(&mut bus.received, rest);
+        // The leading zero byte carries our credentials.
+        let mut line = self.ask("\0AUTH EXTERNAL", deadline)?;
+        if line == "DATA" {
+            line = self.ask("DATA", deadline)?;
+        }
+        if line.starts_with("REJECTED") {
+            let identity: String = uid.to_string().bytes().map(|digit| format!("{digit:02x}")).collect();
+            line = self.ask(&format!("AUTH EXTERNAL {identity}"), deadline)?;
+        }
+        if !line.starts_with("OK ") {
+            return Err(Error::new(format!("it does not accept uid {uid}: {line}")));
+        }
+        // There is nothing to negotiate.
+        self.send(b"BEGIN\r\n")
+    }
+
+    /// One line of the dialogue before the messages, and the answer.
+    fn ask(&mut self, line: &str, deadline: Instant) -> Result<String> {
+        self.send(format!("{line}\r\n").as_bytes())?;
+        loop {
+            if let Some(end) = self.received.windows(2).position(|two| two == b"\r\n") {
+                let rest = self.received.split_off(end + 2);
+                let answer = std::mem::replace(&mut self.received, rest);
+                return Ok(String::from_utf8_lossy(&answer[..end]).into_owned());
             }
-            let doing = || format!("wait for the bus at {}", path.display());
-            bus.receive(deadline).map_err(|e| e.doing(doing()))?;
-        };
-        if line.starts_with(b"OK ") {
-            Ok(bus)
-        } else {
-            let said = String::from_utf8_lossy(&line).trim_end().to_owned();
-            Err(Error::new(format!("the bus does not accept uid {uid}: {said}")))
+            if self.received.len() > LONGEST {
+                return Err(Error::new("its answer has no end"));
+            }
+            self.receive(deadline)?;
         }
     }
 
@@ -388,6 +412,38 @@ mod tests {
         // The array: its length, its one struct at a multiple of 8, a padded boolean in it.
         assert_eq!(body.u32(), Some(4 + 8 + 1 + 3 + 4));
         assert_eq!(body.at, 16);
+    }
+
+    /// Each line that is said, and what a server answers to it.
+    fn authenticated(dialogue: &'static [(&str, &str)]) -> Result<()> {
+        use std::io::{BufRead, BufReader, Write};
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let server = std::thread::spawn(move || {
+            let mut lines = BufReader::new(theirs.try_clone().unwrap()).lines();
+            for (said, answer) in dialogue {
+                assert_eq!(lines.next().unwrap().unwrap(), *said);
+                (&theirs).write_all(answer.as_bytes()).unwrap();
+            }
+        });
+        let done = Bus::new(ours.into()).authenticate(7);
+        server.join().unwrap();
+        done
+    }
+
+    #[test]
+    fn who_we_are_is_named_only_where_it_must_be() {
+        const PLAIN: &str = "\0AUTH EXTERNAL";
+        let (data, ok, no) = ("DATA\r\n", "OK 01ab\r\n", "REJECTED EXTERNAL\r\n");
+        const NAMED: &str = "AUTH EXTERNAL 37";
+        let usual = [(PLAIN, data), ("DATA", ok), ("BEGIN", "")];
+        let old = [(PLAIN, ok), ("BEGIN", "")];
+        let strict = [(PLAIN, data), ("DATA", no), (NAMED, ok), ("BEGIN", "")];
+        let at_once = [(PLAIN, no), (NAMED, ok), ("BEGIN", "")];
+        for dialogue in [usual.to_vec(), old.to_vec(), strict.to_vec(), at_once.to_vec()] {
+            authenticated(dialogue.leak()).unwrap();
+        }
+        let refused = authenticated(vec![(PLAIN, no), (NAMED, no)].leak()).unwrap_err();
+        assert!(refused.to_string().contains("uid 7: REJECTED"), "{refused}");
     }
 
     #[test]
