@@ -199,10 +199,7 @@ impl Manager {
 
     /// The leading number of `252.38-1~deb12u1`.
     fn version(&mut self) -> Result<u32> {
-        let text = self.property(MANAGER.path, MANAGER.interface, "Version")?;
-        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-        // A version that cannot be read has all that we know.
-        Ok(text[..digits].parse().unwrap_or(u32::MAX))
+        self.property(MANAGER.path, MANAGER.interface, "Version").map(|text| version(&text))
     }
 
     /// A property that is a string.
@@ -281,4 +278,30 @@ fn pairs(properties: &[Property], version: u32) -> Value {
         Value::Tuple(vec![Value::text(&property.name), Value::Variant(Box::new(property.value.clone()))])
     };
     Value::Array("(sv)".into(), known.map(pair).collect())
+}
+/// The leading number of `252.38-1~deb12u1`; Fedora has had `v245.4-1.fc32`, and quotes around it.
+fn version(text: &str) -> u32 {
+    let text = text.trim_start_matches(['"', 'v']);
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    // A version that cannot be read has all that we know.
+    text[..digits].parse().unwrap_or(u32::MAX)
+}
+
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_as_distributions_write_them() {
+        for (text, number) in [
+            ("252.38-1~deb12u1", 252),
+            ("v245.4-1.fc32", 245),
+            ("\"v239\"", 239),
+            ("260", 260),
+            ("devel", u32::MAX),
+        ] {
+            assert_eq!(version(text), number, "{text}");
+        }
+    }
 }
