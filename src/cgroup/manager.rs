@@ -5,7 +5,8 @@
 
 use super::files::{self, Place, is_no_mount};
 use super::freezer::{self, Freezer};
-use super::{kill, old_value, remove, systemd};
+use super::systemd::{self, Unset};
+use super::{kill, old_value, remove};
 use crate::error::{Error, Result};
 use crate::plan::cgroup::keep::Held;
 use crate::plan::cgroup::unit::Property;
@@ -282,22 +283,28 @@ pub fn update(record: &CgroupRecord, update: &Update) -> Result<()> {
         record.unit.as_ref().map_or(Ok(()), |unit| {
             let kept = unsaid(&places);
             systemd::set_properties(unit, properties)?;
-            kept.into_iter().try_for_each(|(place, file, value)| match place.read(file)? {
-                Some(now) if now != value => place.write(file, &value),
-                _ => Ok(()),
-            })
+            put_back(&kept).map_err(|error| Unset { error, is_told: true })
         })
     };
     let told = tell(properties);
-    let is_told = told.is_ok();
-    told.and_then(|()| files::apply(&places, writes)).map_err(|e| {
+    // An answer that did not come in time may be on its way: systemd does what it has been told.
+    let is_told = told.as_ref().err().is_none_or(|unset| unset.is_told);
+    told.map_err(|unset| unset.error).and_then(|()| files::apply(&places, writes)).map_err(|e| {
         // Systemd first: it writes what it is told.
-        let untold = if is_told { tell(&plan::properties(record, &old)).err() } else { None };
+        let again = || tell(&plan::properties(record, &old)).err().map(|unset| unset.error);
+        let untold = if is_told { again() } else { None };
         let left: Vec<Error> = untold.into_iter().chain(files::restore(&places, &old)).collect();
         match Error::joined(left) {
             None => e,
             Some(left) => e.hint(format!("the old limits did not all come back: {left}")),
         }
+    })
+}
+
+fn put_back(kept: &[(&Place, &str, String)]) -> Result<()> {
+    kept.iter().try_for_each(|(place, file, value)| match place.read(file)? {
+        Some(now) if now != *value => place.write(file, value),
+        _ => Ok(()),
     })
 }
 

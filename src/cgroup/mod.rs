@@ -173,7 +173,7 @@ impl Cgroups {
             files::check_memory(&self.places, check)?;
         }
         if let Some(plan) = &plan.unit {
-            systemd::set_properties(&plan.unit, &plan.limits)?;
+            systemd::set_properties(&plan.unit, &plan.limits).map_err(|unset| unset.error)?;
         }
         files::apply(&self.places, &plan.writes)
             .map_err(|e| if plan.rootless && files::is_refusal(&e) { e.hint(ROOTLESS) } else { e })?;

@@ -102,8 +102,22 @@ pub(super) fn start(plan: &UnitPlan) -> Result<Sleeper> {
     Ok(sleeper)
 }
 
+/// Properties that were not set, as far as we know.
+#[derive(Debug)]
+pub(super) struct Unset {
+    pub error: Error,
+    /// systemd got the call, and may carry it out when nobody waits for its answer any more.
+    pub is_told: bool,
+}
+
+impl From<Error> for Unset {
+    fn from(error: Error) -> Self {
+        Self { error, is_told: false }
+    }
+}
+
 /// Changes properties until the next boot or stop, whichever is first.
-pub(super) fn set_properties(unit: &Unit, properties: &[Property]) -> Result<()> {
+pub(super) fn set_properties(unit: &Unit, properties: &[Property]) -> Result<(), Unset> {
     if properties.is_empty() {
         return Ok(());
     }
@@ -111,8 +125,10 @@ pub(super) fn set_properties(unit: &Unit, properties: &[Property]) -> Result<()>
     let version = manager.version()?;
     let arguments = [Value::text(&unit.name), Value::Bool(true), pairs(properties, version)];
     let done = manager.bus.call(&MANAGER, "SetUnitProperties", &arguments);
-    done.map_err(Error::from).doing(format!("set properties of the unit {}", unit.name))?;
-    Ok(())
+    done.map(drop).map_err(|failure| Unset {
+        is_told: matches!(failure, Failure::Lost(_)),
+        error: Error::from(failure).doing(format!("set properties of the unit {}", unit.name)),
+    })
 }
 
 /// Stops the unit and makes systemd forget it. A unit that is gone is fine, and so is a manager that is gone: its
@@ -171,7 +187,12 @@ impl Manager {
             }
             false => "is systemd running, with its bus? --cgroup-manager cgroupfs does without",
         };
-        Self::reach(unit).doing("connect to systemd").map_err(|e| e.hint(hint))
+        Self::reach(unit).doing("connect to systemd").map_err(|e| match e.errno() {
+            libc::ENOENT | libc::ECONNREFUSED => e.hint(hint),
+            // A runtime directory of somebody else's.
+            libc::EACCES if unit.of_user => e.hint(hint),
+            _ => e,
+        })
     }
 
     fn reach(unit: &Unit) -> Result<Self> {
@@ -197,7 +218,6 @@ impl Manager {
         Ok(Self { bus })
     }
 
-    /// The leading number of `252.38-1~deb12u1`.
     fn version(&mut self) -> Result<u32> {
         self.property(MANAGER.path, MANAGER.interface, "Version").map(|text| version(&text))
     }
@@ -271,14 +291,6 @@ impl Manager {
     }
 }
 
-/// `a(sv)` of the properties that this version has.
-fn pairs(properties: &[Property], version: u32) -> Value {
-    let known = properties.iter().filter(|property| property.since <= version);
-    let pair = |property: &Property| {
-        Value::Tuple(vec![Value::text(&property.name), Value::Variant(Box::new(property.value.clone()))])
-    };
-    Value::Array("(sv)".into(), known.map(pair).collect())
-}
 /// The leading number of `252.38-1~deb12u1`; Fedora has had `v245.4-1.fc32`, and quotes around it.
 fn version(text: &str) -> u32 {
     let text = text.trim_start_matches(['"', 'v']);
@@ -287,6 +299,14 @@ fn version(text: &str) -> u32 {
     text[..digits].parse().unwrap_or(u32::MAX)
 }
 
+/// `a(sv)` of the properties that this version has.
+fn pairs(properties: &[Property], version: u32) -> Value {
+    let known = properties.iter().filter(|property| property.since <= version);
+    let pair = |property: &Property| {
+        Value::Tuple(vec![Value::text(&property.name), Value::Variant(Box::new(property.value.clone()))])
+    };
+    Value::Array("(sv)".into(), known.map(pair).collect())
+}
 
 #[cfg(test)]
 mod tests {
