@@ -57,8 +57,8 @@ pub struct ManagerFacts {
     pub private: Option<PathBuf>,
     /// Our uid outside of all user namespaces.
     pub uid: u32,
-    /// Its own cgroup in each of the hierarchies, in their order.
-    pub paths: Vec<String>,
+    /// Its own cgroup, the same in all hierarchies: what is made there lies below it.
+    pub root: String,
 }
 
 /// An ordinary user, who may ask the system's systemd to move a process.

@@ -349,8 +349,7 @@ fn record_and_delegation() {
 }
 
 fn managed() -> CgroupFacts {
-    let manager = facts::ManagerFacts { paths: vec!["/".into()], ..facts::ManagerFacts::default() };
-    CgroupFacts { manager: Some(manager), ..v2_host() }
+    CgroupFacts { manager: Some(facts::ManagerFacts::default()), ..v2_host() }
 }
 
 #[test]
@@ -409,4 +408,13 @@ fn a_unit_without_a_path_is_named_after_the_container() {
     let slice = Wanted { resources: Some(&resources), ..slice };
     let unit = super::plan(&slice, &managed(), &mut vec![]).unwrap().unit.unwrap();
     assert!(!unit.start.iter().chain(&unit.limits).any(|p| p.name == "OOMPolicy"));
+}
+
+#[test]
+fn a_unit_has_one_path_below_the_manager() {
+    let wanted = Wanted { driver: Driver::Systemd, cgroups_path: None, ..wanted(None) };
+    let root = "/top".to_owned();
+    let manager = Some(facts::ManagerFacts { root, ..facts::ManagerFacts::default() });
+    let plan = plan(&wanted, &CgroupFacts { manager, ..hybrid_host() }, &mut vec![]).unwrap();
+    assert!(plan.hierarchies.iter().all(|h| h.path == "/top/system.slice/orlop-c1.scope"), "{plan:?}");
 }

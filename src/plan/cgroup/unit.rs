@@ -77,14 +77,13 @@ pub(super) fn plan(wanted: &Wanted<'_>, facts: &CgroupFacts) -> Result<(UnitPlan
         ));
     }
     let (slice, name) = names(wanted, manager.user)?;
-    let path = format!("{}/{name}", expand(&slice)?.trim_end_matches('/'));
+    let path =
+        format!("{}{}/{name}", manager.root.trim_end_matches('/'), expand(&slice)?.trim_end_matches('/'));
     let mut hierarchies = Vec::with_capacity(facts.hierarchies.len());
-    for (host, top) in
-        facts.hierarchies.iter().zip(&manager.paths).filter(|(host, _)| super::path::is_joined(host))
-    {
+    for host in facts.hierarchies.iter().filter(|host| super::path::is_joined(host)) {
         let controllers = if host.version == Version::V1 { host.controllers.clone() } else { vec![] };
-        let path = format!("{}{path}", top.trim_end_matches('/'));
-        hierarchies.push(Hierarchy { controllers, version: host.version, mount: host.mount.clone(), path });
+        let (version, mount, path) = (host.version, host.mount.clone(), path.clone());
+        hierarchies.push(Hierarchy { controllers, version, mount, path });
     }
     let unit = Unit {
         name,
