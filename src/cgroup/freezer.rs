@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 /// How long all processes may take to stop.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The same where it is nobody's wish that they stop.
+const MOMENT: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Freezer {
@@ -70,13 +72,37 @@ pub(super) fn thaw(place: &Place) -> Result<()> {
     .doing("thaw the cgroup")
 }
 
+/// A cgroup without a freezer (v2 before 5.2), or none any more.
+pub(super) fn is_missing(e: &Error) -> bool {
+    [libc::ENOENT, libc::ENODEV].contains(&e.errno())
+}
+
+/// Begins to stop all processes and does not wait for it.
+pub(super) fn begin(place: &Place) -> Result<()> {
+    match place.version {
+        Version::V2 => place.write("cgroup.freeze", "1"),
+        Version::V1 => place.write("freezer.state", "FROZEN"),
+    }
+}
+
+/// Stops all processes, those that take longer than a moment excepted.
+pub(super) fn hold(place: &Place) -> Result<()> {
+    match wait_frozen(place, MOMENT) {
+        Err(e) if e.errno() == libc::ETIMEDOUT => Ok(()),
+        done => done,
+    }
+}
+
+fn wait_frozen(place: &Place, patience: Duration) -> Result<()> {
+    match place.version {
+        Version::V2 => freeze_v2(place, patience),
+        Version::V1 => freeze_v1(place, patience),
+    }
+}
+
 /// Returns when all processes have stopped; when they do not, all run again.
 pub(super) fn freeze(place: &Place) -> Result<()> {
-    let frozen = match place.version {
-        Version::V2 => freeze_v2(place),
-        Version::V1 => freeze_v1(place),
-    };
-    frozen.map_err(|e| {
+    wait_frozen(place, PATIENCE).map_err(|e| {
         let e = e.doing("freeze the cgroup");
         match thaw(place) {
             Ok(()) => e,
@@ -85,9 +111,9 @@ pub(super) fn freeze(place: &Place) -> Result<()> {
     })
 }
 
-fn freeze_v2(place: &Place) -> Result<()> {
-    place.write("cgroup.freeze", "1")?;
-    let deadline = Instant::now() + PATIENCE;
+fn freeze_v2(place: &Place, patience: Duration) -> Result<()> {
+    begin(place)?;
+    let deadline = Instant::now() + patience;
     loop {
         // A file of kernfs tells of changes after it was read through this very descriptor.
         let events = place.open_read("cgroup.events")?;
@@ -101,10 +127,10 @@ fn freeze_v2(place: &Place) -> Result<()> {
     }
 }
 
-fn freeze_v1(place: &Place) -> Result<()> {
-    let deadline = Instant::now() + PATIENCE;
+fn freeze_v1(place: &Place, patience: Duration) -> Result<()> {
+    let deadline = Instant::now() + patience;
     for round in 1u32.. {
-        place.write("freezer.state", "FROZEN")?;
+        begin(place)?;
         match place.read("freezer.state")?.as_deref() {
             Some("FROZEN") => return Ok(()),
             Some("FREEZING") => {}

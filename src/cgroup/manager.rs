@@ -55,10 +55,7 @@ impl<'r> Manager<'r> {
         let killed = self.kill_until_gone(&places, list);
         // Frozen v1 processes die only when they are thawed, so also after a failure.
         let thawed = match self.freezer_place()? {
-            Some(place) => match freezer::thaw(&place) {
-                Err(e) if [libc::ENOENT, libc::ENODEV].contains(&e.errno()) => Ok(()),
-                done => done,
-            },
+            Some(place) => passed_over(freezer::thaw(&place)),
             None => Ok(()),
         };
         killed.and(thawed)
@@ -69,14 +66,18 @@ impl<'r> Manager<'r> {
         if left.is_empty() {
             return Ok(());
         }
+        let mut at_once = false;
         for place in places.iter().filter(|p| p.version == Version::V2) {
-            kill::cgroup_kill(place)?;
+            at_once = kill::cgroup_kill(place)?;
         }
         let deadline = Instant::now() + PATIENCE;
         let mut pause = Duration::from_micros(500);
         let mut round = 0;
         loop {
-            self.kill_frozen(&list, round)?;
+            let freezer = self.freezer_place()?;
+            // What the kernel kills at once has nobody who could fork away.
+            let holds = |place: &Place| round > 0 && !(at_once && place.version == Version::V2);
+            kill_frozen(&list, freezer.as_ref(), freezer.as_ref().is_some_and(holds))?;
             sleep(pause);
             left = list()?;
             if left.is_empty() {
@@ -90,28 +91,19 @@ impl<'r> Manager<'r> {
         }
     }
 
-    /// Stops all, so that nobody forks away from the list, kills them and lets them go to die. A cgroup
-    /// that will not freeze is killed as it is; the next round gets those who slipped through.
-    fn kill_frozen(&self, list: impl Fn() -> Result<Vec<i32>>, round: u32) -> Result<()> {
-        let freezer = match self.freezer_place()? {
-            Some(place) if round > 0 && place.version == Version::V1 => Some(place),
-            _ => None,
-        };
-        if let Some(place) = &freezer {
-            match place.write("freezer.state", "FROZEN") {
-                Err(e) if ![libc::ENOENT, libc::ENODEV].contains(&e.errno()) => return Err(e),
-                // Not waited for: what matters is that nobody new can start.
-                _ => {}
-            }
+    /// Has `act` go through a list of the container's processes of which nobody forks away. Those who do not stop in a
+    /// moment are not waited for; a paused container stays paused.
+    pub fn while_frozen<T>(&self, act: impl FnOnce() -> Result<T>) -> Result<T> {
+        let Some(place) = self.freezer_place()? else { return act() };
+        // Nobody could thaw us.
+        let is_ours = self.processes()?.contains(&(std::process::id() as i32));
+        if is_ours || freezer::state(&place)? == Freezer::Frozen {
+            return act();
         }
-        let killed = kill::signal_listed(libc::SIGKILL, list);
-        if let Some(place) = self.freezer_place()? {
-            match freezer::thaw(&place) {
-                Err(e) if ![libc::ENOENT, libc::ENODEV].contains(&e.errno()) => return Err(e),
-                _ => {}
-            }
-        }
-        killed
+        // As with the other runtimes: what cannot be frozen is signalled all the same.
+        let _ = freezer::hold(&place);
+        let done = act();
+        passed_over(freezer::thaw(&place)).and(done)
     }
 
     /// Stops all processes of the container; an error leaves them running.
@@ -242,6 +234,28 @@ impl<'r> Manager<'r> {
 
     fn places(&self) -> Result<Vec<Place>> {
         self.record.hierarchies.iter().filter_map(|h| open(h).transpose()).collect()
+    }
+}
+
+/// Stops all, so that nobody forks away from the list, kills them and lets them go to die. A cgroup
+/// that will not freeze is killed as it is; the next round gets those who slipped through.
+fn kill_frozen(list: impl Fn() -> Result<Vec<i32>>, freezer: Option<&Place>, holds: bool) -> Result<()> {
+    if let Some(place) = freezer.filter(|_| holds) {
+        // Not waited for: what matters is that nobody new can start.
+        passed_over(freezer::begin(place))?;
+    }
+    let killed = kill::signal_listed(libc::SIGKILL, list);
+    if let Some(place) = freezer {
+        passed_over(freezer::thaw(place))?;
+    }
+    killed
+}
+
+/// Where there is no freezer nothing is frozen.
+fn passed_over(done: Result<()>) -> Result<()> {
+    match done {
+        Err(e) if freezer::is_missing(&e) => Ok(()),
+        done => done,
     }
 }
 

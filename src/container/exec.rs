@@ -34,7 +34,7 @@ use std::time::Duration;
 /// How long a process that nobody has told us of may take to see that it is alone.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
-/// Far longer than kill --all and delete --force hold in the freezer those whom they kill (cgroup v1).
+/// Far longer than kill --all and delete --force hold in the freezer those whom they kill.
 const KILLING: Duration = Duration::from_millis(100);
 
 /// What is asked for besides the plan.

@@ -55,5 +55,7 @@ fn kill_everything(record: &Record, manager: &Manager, signal: i32) -> Result<()
     if signal == libc::SIGKILL && members::has_cgroup(record) {
         return manager.kill_all();
     }
-    signal_listed(signal, || members::processes(record)).doing("signal the container's processes")
+    manager
+        .while_frozen(|| signal_listed(signal, || members::processes(record)))
+        .doing("signal the container's processes")
 }

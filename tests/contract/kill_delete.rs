@@ -3,7 +3,7 @@
 use crate::contract;
 use crate::harness::config::without_namespace;
 use crate::harness::leftovers;
-use crate::harness::test::{wait_file, wait_until};
+use crate::harness::test::{rest, wait_file, wait_until};
 use crate::harness::{Bundle, Test};
 use serde_json::json;
 use std::time::Duration;
@@ -133,6 +133,36 @@ fn kill_all_reaches_every_process() {
             procs(t) == 0
         });
         assert!(gone, "{}", procs(t));
+    });
+}
+
+/// Each process of a chain ends as soon as it has made the next one: none lives from the list of them to the signal, unless
+/// they are stopped meanwhile. Init has pid 1 and takes no notice.
+#[test]
+fn kill_all_reaches_those_who_fork_away() {
+    contract!(Root, Ctrl("freezer")).run(|t| {
+        let b = t.bundle();
+        b.shell("f() { echo >> /links; f & }; f; while :; do sleep 600; done");
+        t.create(&b).ok();
+        t.start(&b).ok();
+        let links = || std::fs::metadata(b.host("/links")).map_or(0, |found| found.len());
+        assert!(wait_until(Duration::from_secs(5), || links() > 10), "{}", links());
+        t.rt(&["kill", "--all", &b.id, "TERM"]).ok();
+        let before = links();
+        rest(200);
+        assert_eq!(links(), before, "the chain goes on");
+        assert_eq!(t.status(&b.id), "running");
+    });
+}
+
+#[test]
+fn kill_all_leaves_a_paused_container_paused() {
+    contract!(Root, Ctrl("freezer")).differs("runc", "thaws it").differs("crun", "thaws it").run(|t| {
+        let b = t.running();
+        t.rt(&["pause", &b.id]).ok();
+        t.rt(&["kill", "--all", &b.id, "USR1"]).ok();
+        assert_eq!(t.status(&b.id), "paused");
+        t.rt(&["resume", &b.id]).ok();
     });
 }
 
