@@ -185,6 +185,10 @@ events() {
         same "$driver, $name: events --stats: $key" true "$(jq -r ".data | $key" <<<"$stats" 2>&1)"
     done
     if [ $cgroups = v2 ] && ours; then
+        # The most that was used, which is not the limit.
+        for key in '.memory.swap.max == 0' '.hugetlb."2MB".max == 0'; do
+            same "$driver, $name: events --stats: $key" true "$(jq -r ".data | $key" <<<"$stats" 2>&1)"
+        done
         for key in cpu memory blkio; do
             same "$driver, $name: events --stats: pressure of $key" number "$(jq -r ".data.$key.psi.some.avg10 | type" <<<"$stats" 2>&1)"
         done

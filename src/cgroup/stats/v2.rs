@@ -58,6 +58,8 @@ fn memory(files: &Files<'_>, stats: &mut Stats) -> Result<()> {
     memory.usage = entry("memory")?;
     memory.swap = entry("memory.swap")?;
     memory.swap.usage += memory.usage.usage;
+    // The two peaks need not have been at the same time: 0, as runc has it.
+    memory.swap.max = 0;
     if memory.swap.limit != u64::MAX {
         memory.swap.limit = memory.swap.limit.saturating_add(memory.usage.limit);
     }
@@ -112,7 +114,8 @@ fn hugetlb(files: &Files<'_>, stats: &mut Stats) -> Result<()> {
         let events = files.keyed(&format!("hugetlb.{size}.events"))?;
         let entry = Hugetlb {
             usage: files.number(&format!("hugetlb.{size}.current"))?,
-            max: files.number(&format!("hugetlb.{size}.max"))?,
+            // The most that was in use, which v2 does not tell; hugetlb.*.max is the limit.
+            max: 0,
             failcnt: events.get("max").copied().unwrap_or(0),
         };
         stats.hugetlb.insert(size, entry);
