@@ -88,6 +88,7 @@ fn limit(version: Version, file: &str, text: &str) -> Option<Property> {
         (_, "memory.min") => since(240, "MemoryMin", number()?),
         (_, "memory.swap.max") => property("MemorySwapMax", number()?),
         (_, "memory.zswap.max") => since(253, "MemoryZSwapMax", number()?),
+        (_, "memory.zswap.writeback") => since(256, "MemoryZSwapWriteback", Value::Bool(text != "0")),
         // Read back as 0 from an idle cgroup, which cpu.idle has a word for.
         (_, "cpu.weight") if text != "0" => property("CPUWeight", number()?),
         // Without idle the kernel's weight is 100 again; all ones is systemd's "not set", and means the same.
@@ -210,6 +211,13 @@ mod tests {
         assert_eq!(weight("cpu.idle", "1"), said(0));
         assert_eq!(weight("cpu.idle", "0"), said(u64::MAX));
         assert_eq!(weight("cpu.weight", "0"), None);
+    }
+
+    #[test]
+    fn writeback_of_zswap_is_told() {
+        let said = |text| limit(Version::V2, "memory.zswap.writeback", text);
+        let told = |yes| Some(since(256, "MemoryZSwapWriteback", Value::Bool(yes)));
+        assert_eq!((said("0\n"), said("1")), (told(false), told(true)));
     }
 
     #[test]
