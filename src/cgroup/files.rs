@@ -161,6 +161,16 @@ pub(super) fn is_no_mount(e: &Error) -> bool {
     [libc::ENOENT, libc::ENOTDIR, libc::ENODEV].contains(&e.errno())
 }
 
+/// The writes that might have gone to another file, and do not.
+pub(super) fn settled(places: &[Option<Place>], writes: &[CgroupWrite]) -> Vec<CgroupWrite> {
+    let is_there = |write: &CgroupWrite| {
+        let place = places.get(write.hierarchy).and_then(Option::as_ref);
+        place.is_some_and(|place| place.read(&write.file).is_ok_and(|text| text.is_some()))
+    };
+    let several = writes.iter().filter(|write| write.instead.is_some() && is_there(write));
+    several.map(|write| CgroupWrite { instead: None, ..write.clone() }).collect()
+}
+
 /// Carries out the writes in order; those that may need a later one first get a second chance at the end.
 pub(super) fn apply(places: &[Option<Place>], writes: &[CgroupWrite]) -> Result<()> {
     let mut again = vec![];

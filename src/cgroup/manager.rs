@@ -300,7 +300,7 @@ pub fn update(record: &CgroupRecord, update: &Update) -> Result<()> {
             put_back(&kept).map_err(|error| Unset { error, is_told: true })
         })
     };
-    let told = tell(properties);
+    let told = tell(&precise(record, &places, properties, writes));
     // An answer that did not come in time may be on its way: systemd does what it has been told.
     let is_told = told.as_ref().err().is_none_or(|unset| unset.is_told);
     told.map_err(|unset| unset.error).and_then(|()| files::apply(&places, writes)).map_err(|e| {
@@ -313,6 +313,18 @@ pub fn update(record: &CgroupRecord, update: &Update) -> Result<()> {
             Some(left) => e.hint(format!("the old limits did not all come back: {left}")),
         }
     })
+}
+
+/// Properties as planned, then those that depend on which file there is: the last one counts.
+pub(super) fn precise(
+    record: &CgroupRecord,
+    places: &[Option<Place>],
+    planned: &[Property],
+    writes: &[CgroupWrite],
+) -> Vec<Property> {
+    let mut properties = planned.to_vec();
+    properties.append(&mut plan::properties(record, &files::settled(places, writes)));
+    properties
 }
 
 fn put_back(kept: &[(&Place, &str, String)]) -> Result<()> {

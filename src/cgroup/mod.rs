@@ -172,8 +172,9 @@ impl Cgroups {
         if let Some(check) = &plan.memory_check {
             files::check_memory(&self.places, check)?;
         }
-        if let Some(plan) = &plan.unit {
-            systemd::set_properties(&plan.unit, &plan.limits).map_err(|unset| unset.error)?;
+        if let Some(unit) = &plan.unit {
+            let limits = manager::precise(&plan.record(), &self.places, &unit.limits, &plan.writes);
+            systemd::set_properties(&unit.unit, &limits).map_err(|unset| unset.error)?;
         }
         files::apply(&self.places, &plan.writes)
             .map_err(|e| if plan.rootless && files::is_refusal(&e) { e.hint(ROOTLESS) } else { e })?;

@@ -27,6 +27,16 @@ pub fn io_weight(weight: u16) -> Option<u64> {
     }
 }
 
+/// The IOWeight for which systemd writes this io.bfq.weight (1..1000): up to the default of 100 the same, above in steps
+/// of 11. None for what no file has.
+pub fn io_weight_of_bfq(weight: u64) -> Option<u64> {
+    match weight {
+        1..=100 => Some(weight),
+        101..=1000 => Some(100 + (weight - 100) * 11),
+        _ => None,
+    }
+}
+
 /// memory.swap of the configuration is memory plus swap, memory.swap.max is swap alone.
 ///
 /// `None` and 0 mean unset in both. Err carries the words of the impossible cases.

@@ -1,8 +1,9 @@
 //! Values per file on v1, v2 and hybrid hosts.
 
 use super::facts::{self, HostHierarchy};
+use super::unit::Property;
 use super::value::Value;
-use super::{CgroupPlan, Driver, Layout, Need, Version, Wanted, plan};
+use super::{CgroupPlan, Driver, Layout, Need, Version, Wanted, plan, properties};
 use crate::plan::cgroup::facts::CgroupFacts;
 use oci_spec::runtime::LinuxResources;
 use std::collections::HashMap;
@@ -417,4 +418,15 @@ fn a_unit_has_one_path_below_the_manager() {
     let manager = Some(facts::ManagerFacts { root, ..facts::ManagerFacts::default() });
     let plan = plan(&wanted, &CgroupFacts { manager, ..hybrid_host() }, &mut vec![]).unwrap();
     assert!(plan.hierarchies.iter().all(|h| h.path == "/top/system.slice/orlop-c1.scope"), "{plan:?}");
+}
+
+#[test]
+fn a_weight_is_told_for_the_file_that_there_is() {
+    let resources = serde_json::from_str(r#"{"blockIO": {"weight": 200}}"#).unwrap();
+    let wanted = Wanted { driver: Driver::Systemd, cgroups_path: None, ..wanted(Some(&resources)) };
+    let mut plan = plan(&wanted, &managed(), &mut vec![]).unwrap();
+    let weight = |list: &[Property]| list.iter().find(|p| p.name == "IOWeight").unwrap().value.clone();
+    assert_eq!(weight(&plan.unit.as_ref().unwrap().limits), Value::Uint64(1920));
+    plan.writes[0].instead = None;
+    assert_eq!(weight(&properties(&plan.record(), &plan.writes)), Value::Uint64(1200), "for bfq");
 }

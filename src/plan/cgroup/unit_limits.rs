@@ -25,7 +25,10 @@ pub(super) fn limits(writes: &[CgroupWrite], hierarchies: &[Hierarchy]) -> Vec<P
         } else if write.file == "cpu.cfs_period_us" {
             period = write.value.parse::<u64>().ok();
         } else {
-            list.extend(limit(version, &write.file, &write.value));
+            // Which of two files there is nobody knows yet; bfq is rare.
+            let usual = write.instead.as_ref().filter(|(file, _)| file == "io.weight");
+            let (file, value) = usual.map_or((&write.file, &write.value), |(file, value)| (file, value));
+            list.extend(limit(version, file, value));
         }
     }
     if let Some(period) = period {
@@ -93,10 +96,10 @@ fn limit(version: Version, file: &str, text: &str) -> Option<Property> {
         (_, "cpu.weight") if text != "0" => property("CPUWeight", number()?),
         // Without idle the kernel's weight is 100 again; all ones is systemd's "not set", and means the same.
         (_, "cpu.idle") => since(252, "CPUWeight", Value::Uint64(if text == "1" { 0 } else { u64::MAX })),
-        // systemd writes whichever of the two files there is, with numbers of its own for bfq.
         (_, "io.weight") => property("IOWeight", number()?),
         (_, "io.bfq.weight") => {
-            let weight = text.parse().ok().and_then(convert::io_weight)?;
+            // systemd writes this file, too, and has its own scale for it.
+            let weight = text.parse().ok().and_then(convert::io_weight_of_bfq)?;
             property("IOWeight", Value::Uint64(weight))
         }
         (_, "cpuset.cpus") => since(244, "AllowedCPUs", bits(text)?),
@@ -220,10 +223,27 @@ mod tests {
         assert_eq!((said("0\n"), said("1")), (told(false), told(true)));
     }
 
+    /// BFQ_WEIGHT of systemd, which it writes into io.bfq.weight for an IOWeight.
+    fn systemds_bfq(weight: u64) -> u64 {
+        if weight <= 100 { weight } else { 100 + (weight - 100) * 900 / 9900 }
+    }
+
+    #[test]
+    fn systemd_writes_the_same_weight_for_bfq() {
+        for weight in 1..=1000 {
+            let told = limit(Version::V2, "io.bfq.weight", &weight.to_string());
+            let Some(Property { value: Value::Uint64(told), .. }) = told else {
+                panic!("{weight}: {told:?}")
+            };
+            assert_eq!(systemds_bfq(told), weight);
+        }
+        assert_eq!((systemds_bfq(500), systemds_bfq(10_000)), (136, 1000), "systemd's own test");
+    }
+
     #[test]
     fn weights_are_said_once() {
         let weight = |file, text| limit(Version::V2, file, text);
-        let said = property("IOWeight", Value::Uint64(1920));
+        let said = property("IOWeight", Value::Uint64(1200));
         assert_eq!(weight("io.bfq.weight", "200"), Some(said.clone()));
         assert_eq!(weight("io.bfq.weight", "default 200"), Some(said), "as it is read back");
         assert_eq!(weight("io.weight", "default 100"), Some(property("IOWeight", Value::Uint64(100))));
