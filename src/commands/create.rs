@@ -84,12 +84,14 @@ impl Prepared {
         let bundle = spec::load(&shared.bundle, shared.config.as_deref())?;
         let facts = crate::host::facts(context.global.driver)?;
         let plan = plan::create(&bundle, &options(context, shared, &root), &facts)?;
+        // Nothing has been made yet: all of this command happens again.
+        let descriptors = [shared.config.as_deref(), context.global.log.as_deref()];
         if plan.is_exposed() {
-            // Nothing has been made yet: all of this command happens again.
-            guard::change_image(
-                context.inherited_fds,
-                &[shared.config.as_deref(), context.global.log.as_deref()],
-            )?;
+            guard::change_image(context.inherited_fds, &descriptors)?;
+        } else if plan.is_seen()
+            && let Some(warning) = guard::try_change_image(context.inherited_fds, &descriptors)
+        {
+            context.log.warn(&warning);
         }
         if context.log.shows_debug() {
             plan::explain::text(&plan)?.lines().for_each(|line| context.log.debug(line));

@@ -84,10 +84,12 @@ fn execute(context: &Context, args: &Args) -> Outcome {
     let (id, command) = args.words.split_first().ok_or_else(|| Error::new("container id cannot be empty"))?;
     let (_, entry, record) = context.container(id)?;
     let config = saved_config(&entry)?;
+    // Before the process file is read, which may be a pipe: all of this command happens again.
+    let descriptors = [args.process.as_deref(), context.global.log.as_deref()];
     if crate::plan::exec::is_exposed(&config, &record.namespaces, record.own_pid_namespace) {
-        // Before the process file is read, which may be a pipe: all of this command happens again.
-        let paths = [args.process.as_deref(), context.global.log.as_deref()];
-        guard::change_image(context.inherited_fds, &paths)?;
+        guard::change_image(context.inherited_fds, &descriptors)?;
+    } else if let Some(warning) = guard::try_change_image(context.inherited_fds, &descriptors) {
+        context.log.warn(&warning);
     }
     let paths = Paths::new(args)?;
     let plan = plan(args, command, &config, &record).map_err(|e| in_words(args, e))?;

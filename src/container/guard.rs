@@ -8,6 +8,15 @@ use crate::sys::own_image;
 use crate::sys::process::{keep_on_exec, set_name};
 use std::path::Path;
 
+/// As [`change_image`], for where nobody is known that could act on our image: what stands in the way of a protected one
+/// (a kernel or a filter around us that knows neither read-only clones nor memfds) is a warning.
+pub fn try_change_image(inherited: u32, paths: &[Option<&Path>]) -> Option<String> {
+    let refused = change_image(inherited, paths).err()?;
+    Some(format!(
+        "{refused}: who has joined the container's pid namespace with CAP_SYS_PTRACE sees the host's binary"
+    ))
+}
+
 /// Returns in the protected image, where the command begins anew; `inherited` descriptors of the caller's go
 /// along, and those that one of `paths` names.
 pub fn change_image(inherited: u32, paths: &[Option<&Path>]) -> Result<()> {

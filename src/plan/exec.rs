@@ -139,9 +139,10 @@ pub fn plan(wanted: &Wanted<'_>, facts: &HostFacts) -> Result<ExecPlan> {
     })
 }
 
-/// Whether a process that sees ours when it joins may trace it: the runtime must run from an image that cannot be
-/// written. In a shared pid namespace that is whatever the others in it may do. Capabilities of a user namespace do not
-/// reach so far.
+/// Whether a process that sees ours when it joins is known to be able to trace it: the runtime must run from an image
+/// that cannot be written. In a shared pid namespace that is whatever the others in it may do. Capabilities of the
+/// container's user namespace do not reach so far. False is no proof: anybody may have joined the pid namespace since
+/// (`--pid=container:ID`, from outside of the user namespace too), or come by an earlier `exec --cap`.
 pub fn is_exposed(config: &Bundle, namespaces: &[NsKind], own_pid_namespace: bool) -> bool {
     !namespaces.contains(&NsKind::User)
         && (!own_pid_namespace || held_by_container(config) & CAP_SYS_PTRACE != 0)

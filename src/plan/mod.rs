@@ -80,7 +80,12 @@ impl CreatePlan {
     /// Init is seen, before it is a program of the container, by processes that may be allowed to trace it: the runtime
     /// must run from an image that cannot be written (as [`exec::is_exposed`]).
     pub fn is_exposed(&self) -> bool {
-        self.namespaces.joins(NsKind::Pid).is_some() && !self.namespaces.has(NsKind::User)
+        self.is_seen() && !self.namespaces.has(NsKind::User)
+    }
+
+    /// Init is seen by others. A user namespace keeps in only those who are in it themselves: which they need not be.
+    pub fn is_seen(&self) -> bool {
+        self.namespaces.joins(NsKind::Pid).is_some()
     }
 }
 

@@ -187,6 +187,40 @@ fn the_runtimes_binary_is_not_a_programs_to_run() {
     });
 }
 
+/// T02, CVE-2019-5736: who has joined the pid namespace with CAP_SYS_PTRACE after the container was made is not in its
+/// record, and may be outside of its user namespace. So whatever anybody in there sees runs from what cannot be written.
+#[test]
+fn what_joins_runs_from_an_image_that_cannot_be_written() {
+    use nix::sys::socket::{Backlog, listen};
+    use std::os::unix::net::{UnixListener, UnixStream};
+    contract!(Root, Userns).ours_only("looks at how the image is held").run(|t| {
+        for userns in [false, true] {
+            let b = t.bundle();
+            if userns {
+                b.userns(100_000);
+            }
+            t.create(&b).ok();
+            t.start(&b).ok();
+            // Nobody accepts, and the queue is full: exec stays where its process is there and not yet released.
+            let (path, pid_file) = (t.fresh("pidfd"), t.fresh("pid"));
+            let listener = UnixListener::bind(&path).unwrap();
+            listen(&listener, Backlog::new(0).unwrap()).unwrap();
+            let _waiting = UnixStream::connect(&path).unwrap();
+            let options =
+                ["--pid-file", pid_file.to_str().unwrap(), "--pidfd-socket", path.to_str().unwrap()];
+            let exec = t.call(&words(&b, &options, &["/bin/true"])).spawn();
+            let exe = format!("/proc/{}/exe", wait_file(&pid_file));
+            let image = nix::sys::statvfs::statvfs(exe.as_str()).unwrap();
+            let readonly = image.flags().contains(nix::sys::statvfs::FsFlags::ST_RDONLY);
+            let target = std::fs::read_link(&exe).unwrap();
+            assert!(readonly || target.starts_with("/memfd:orlop"), "{target:?}, user namespace: {userns}");
+            exec.signal(nix::sys::signal::Signal::SIGKILL);
+            exec.wait();
+            end(t, &b);
+        }
+    });
+}
+
 /// A limit of processes is asked at forks: to look into a full container is possible.
 #[test]
 fn a_full_container_takes_a_process() {
