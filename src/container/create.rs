@@ -22,7 +22,7 @@ use crate::security::labels::{self, ExecLabel, attr_dir, exec_label};
 use crate::state::{Entry, Identity, Record, Root, VERSION, store};
 use crate::sys::clone::{Child, Clone, clone3};
 use crate::sys::ns;
-use crate::sys::pidfd::{self, kill_child, pidfd_inode, wait};
+use crate::sys::pidfd::{self, kill_child, pidfd_inode, reap_all, wait};
 use crate::sys::process::{exit_now, set_dumpable};
 use crate::sys::socket::{connect_unix_stream, send_with_fds, seqpacket_pair};
 use std::os::fd::{AsFd, OwnedFd};
@@ -32,6 +32,9 @@ use std::time::Duration;
 /// How often, and with what pauses, is looked whether init sleeps at its gate: 50 ms at most.
 const GATE_LOOKS: u32 = 500;
 const GATE_PAUSE: Duration = Duration::from_micros(100);
+
+/// How long an init that nobody has told us of may take to see that it is alone.
+const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// What `create` is asked to do besides the plan.
 #[derive(Debug)]
@@ -67,7 +70,7 @@ pub fn create(root: &Root, request: &Request) -> Result<Created> {
     let record = intent(request.plan)?;
     let entry = root.claim(&request.plan.id)?;
     let heard = Heard::new("init", request.plan.process.as_ref());
-    let mut attempt = Attempt { record, init: None, heard };
+    let mut attempt = Attempt { record, init: None, nameless: false, heard };
     match attempt.run(&entry, request, label.as_ref()) {
         Ok((init, console)) => {
             let Attempt { record, heard, .. } = attempt;
@@ -109,6 +112,8 @@ struct Attempt<'p> {
     record: Record,
     /// The child to be killed: init, or the intermediate before there is one.
     init: Option<Child>,
+    /// There may be an init that we have not been told of.
+    nameless: bool,
     heard: Heard<'p>,
 }
 
@@ -229,8 +234,13 @@ impl Attempt<'_> {
             rootfs::idmap(&plan.rootfs, host, Some(userns.as_fd()))?;
         }
         self.tell(channel, Kind::IdsMapped)?;
-        let (message, fds) = self.await_kind(channel, Kind::InitPid)?;
+        // Killed between the clone and its word of it, the intermediate leaves an init that keeps the channel open and
+        // waits for us.
+        self.nameless = true;
+        let heard = self.heard.await_kind_while(channel, Kind::InitPid, self.init.as_ref());
+        let (message, fds) = heard?.ok_or_else(|| self.death(Some(Kind::InitPid)))?;
         let init = Child::of_sibling(message.number, fds.into_iter().next())?;
+        self.nameless = false;
         if let Some(intermediate) = self.init.replace(init) {
             wait(intermediate.pidfd.as_fd())?;
         }
@@ -367,6 +377,10 @@ impl Attempt<'_> {
             kill_child(init.pidfd.as_fd());
             // ECHILD: the caller ignores SIGCHLD, the kernel has reaped it.
             let _ = wait(init.pidfd.as_fd());
+        }
+        if self.nameless {
+            // Our end of the channel is closed: it ends by itself.
+            reap_all(LAST_WORD);
         }
         let error = match self.heard.warnings.is_empty() {
             true => error,

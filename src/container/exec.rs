@@ -22,10 +22,9 @@ use crate::state::{Entry, Record};
 use crate::sys::clone::{Child, Clone, clone3};
 use crate::sys::last_stage::{layout, read_page};
 use crate::sys::memfd::memfd_create;
-use crate::sys::pidfd::{self, has_ended, kill_child, reap_all, wait};
+use crate::sys::pidfd::{has_ended, kill_child, reap_all, wait};
 use crate::sys::procfs::Proc;
 use crate::sys::socket::{connect_unix_stream, seqpacket_pair};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -245,22 +244,9 @@ impl Joined<'_> {
         Ok(())
     }
 
-    /// The next message. While the joiner lives its death is an answer too: the process that it may have cloned
-    /// keeps the channel open.
+    /// The next message. The process that the joiner may have cloned keeps the channel open.
     fn hear(&self) -> Result<Option<(Message, Vec<OwnedFd>)>> {
-        let Some(joiner) = &self.joiner else { return self.heard.next(&self.channel) };
-        loop {
-            let mut polls = vec![PollFd::new(&self.channel.0, PollFlags::IN)];
-            let death = pidfd::poll(&mut polls, joiner.pidfd.as_fd(), None)?;
-            let word = polls.iter().any(|poll| !poll.revents().is_empty());
-            // Its last word may have come between the two looks.
-            if word || death && has_word(self.channel.0.as_fd()) {
-                return self.heard.next(&self.channel);
-            }
-            if death {
-                return Ok(None);
-            }
-        }
+        self.heard.next_while(&self.channel, self.joiner.as_ref())
     }
 
     fn take_console(&mut self, socket: Option<&OwnedFd>, fds: Vec<OwnedFd>) -> Result<()> {
@@ -370,12 +356,6 @@ impl Joined<'_> {
         }
         error.doing("unable to start container process")
     }
-}
-
-/// Whether something can be read at once.
-fn has_word(channel: BorrowedFd<'_>) -> bool {
-    let mut polls = [PollFd::from_borrowed_fd(channel, PollFlags::IN)];
-    poll(&mut polls, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
 }
 
 fn kill_and_reap(child: &Child) {

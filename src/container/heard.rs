@@ -5,7 +5,10 @@ use super::last;
 use super::message::{Channel, Kind, Message};
 use crate::error::{Doing, Error, Result};
 use crate::plan::process::ProcessPlan;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use crate::sys::clone::Child;
+use crate::sys::pidfd;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// A child's words so far.
 #[derive(Debug)]
@@ -46,9 +49,41 @@ impl<'p> Heard<'p> {
         channel.receive().doing(format!("hear from {}", self.who))
     }
 
+    /// The same where a child of `child` may hold the channel too: until that one has told of it, its death is an
+    /// answer as good as end-of-file.
+    pub fn next_while(
+        &self,
+        channel: &Channel,
+        child: Option<&Child>,
+    ) -> Result<Option<(Message, Vec<OwnedFd>)>> {
+        let Some(child) = child else { return self.next(channel) };
+        loop {
+            let mut polls = vec![PollFd::new(&channel.0, PollFlags::IN)];
+            let death = pidfd::poll(&mut polls, child.pidfd.as_fd(), None)?;
+            let word = polls.iter().any(|poll| !poll.revents().is_empty());
+            // Its last word may have come between the two looks.
+            if word || death && has_word(channel.0.as_fd()) {
+                return self.next(channel);
+            }
+            if death {
+                return Ok(None);
+            }
+        }
+    }
+
     /// The next message of `kind`; None at end-of-file.
     pub fn await_kind(&mut self, channel: &Channel, kind: Kind) -> Result<Option<(Message, Vec<OwnedFd>)>> {
-        while let Some((message, fds)) = self.next(channel)? {
+        self.await_kind_while(channel, kind, None)
+    }
+
+    /// The same as [`Heard::next_while`].
+    pub fn await_kind_while(
+        &mut self,
+        channel: &Channel,
+        kind: Kind,
+        child: Option<&Child>,
+    ) -> Result<Option<(Message, Vec<OwnedFd>)>> {
+        while let Some((message, fds)) = self.next_while(channel, child)? {
             if message.kind == kind {
                 return Ok(Some((message, fds)));
             }
@@ -74,6 +109,12 @@ impl<'p> Heard<'p> {
         }
         Ok(())
     }
+}
+
+/// Whether something can be read at once.
+fn has_word(channel: BorrowedFd<'_>) -> bool {
+    let mut polls = [PollFd::from_borrowed_fd(channel, PollFlags::IN)];
+    poll(&mut polls, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
 }
 
 #[cfg(test)]

@@ -314,3 +314,20 @@ fn without_memfd_create() {
         assert_eq!(String::from_utf8_lossy(&out.stdout), "joined\nstarted\n", "{}", text(&out));
     });
 }
+
+/// The process between runtime and init is killed (for want of memory) right after it has cloned init, which then keeps
+/// the channel open and waits for the runtime.
+#[test]
+fn an_intermediate_that_dies_before_its_word_of_init_is_a_failure() {
+    contract!(Root, Userns, Tool("strace")).ours_only("counts our own messages").run(|t| {
+        let b = t.bundle();
+        b.userns(100_000).write();
+        // Its first is that it waits for its id maps; those of the runtime are as many only if it goes on.
+        let inject = "inject=sendmsg:signal=KILL:when=2";
+        let strace = ["strace", "-f", "-o", "/dev/null", "-e", "trace=sendmsg", "-e", inject];
+        let out = script(t, &strace, &format!("$RT create --bundle {} {}", b.dir.display(), b.id));
+        assert_eq!(out.status.code(), Some(1), "{}", text(&out));
+        assert!(text(&out).contains("killed by signal 9 before InitPid"), "{}", text(&out));
+        t.nothing_left(&b.id);
+    });
+}
