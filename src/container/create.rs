@@ -95,6 +95,7 @@ fn intent(plan: &CreatePlan) -> Result<Record> {
         boot_id: host::boot_id()?,
         annotations: plan.annotations.clone(),
         init: None,
+        forming: None,
         cgroup: plan.cgroup.record(),
         namespaces: NsKind::ALL.into_iter().filter(|kind| plan.namespaces.has(*kind)).collect(),
         own_pid_namespace: plan.namespaces.creates(NsKind::Pid),
@@ -181,6 +182,11 @@ impl Attempt<'_> {
         // P5: init is known. It enters the record at P7: until then the container is being created, and
         // init dies by itself when we do.
         let identity = self.identify()?;
+        if !self.record.cgroup.made {
+            // But a hook may hang, and init, which runs it or waits for it, keeps the lock.
+            self.record.forming = Some(identity.clone());
+            entry.save(&self.record)?;
+        }
         let attr = label.map(|_| attr_dir(identity.pid)).transpose()?;
         if !self.heard.hand(&channel, Kind::Proceed, attr.as_ref().map(AsFd::as_fd))? {
             return Err(self.death(Some(Kind::Proceed)));
@@ -200,6 +206,7 @@ impl Attempt<'_> {
         // P7: limits of the process from outside; the record says created before init is released.
         self.limit_process(plan)?;
         self.record.init = Some(identity);
+        self.record.forming = None;
         entry.save(&self.record)?;
         self.tell(&channel, Kind::Release)?;
         self.await_gate(&channel, plan)?;

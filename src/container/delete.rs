@@ -4,7 +4,7 @@
 //! killed. From the record alone: nothing is guessed from the host.
 
 use super::hooks::{self, HookState, OCI_VERSION};
-use super::status::{Status, living_init, status};
+use super::status::{Status, living_init, living_or_forming, status};
 use crate::cgroup::Manager;
 use crate::error::{Doing, Error, Result};
 use crate::state::store::no_container;
@@ -55,7 +55,7 @@ pub fn delete_force(root: &Root, entry: &Entry) -> Result<Vec<String>> {
 fn kill_all(record: &Record) -> Result<()> {
     let manager = Manager::open(&record.cgroup);
     manager.kill_all().doing("kill the container's processes")?;
-    if let Some(pidfd) = living_init(record)? {
+    if let Some(pidfd) = living_or_forming(record)? {
         match pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL) {
             Ok(()) => {}
             Err(e) if e.errno() == libc::ESRCH => {}

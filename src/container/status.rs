@@ -33,7 +33,16 @@ impl Status {
 
 /// A descriptor of init if it still is the process that the record means, and lives.
 pub fn living_init(record: &Record) -> Result<Option<OwnedFd>> {
-    let Some(identity) = &record.init else { return Ok(None) };
+    living(record, record.init.as_ref())
+}
+
+/// The same for an init that has not got as far as its gate: nobody's but `delete --force`'s.
+pub fn living_or_forming(record: &Record) -> Result<Option<OwnedFd>> {
+    living(record, record.init.as_ref().or(record.forming.as_ref()))
+}
+
+fn living(record: &Record, identity: Option<&Identity>) -> Result<Option<OwnedFd>> {
+    let Some(identity) = identity else { return Ok(None) };
     if record.boot_id != crate::host::boot_id()? {
         return Ok(None);
     }

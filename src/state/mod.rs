@@ -31,7 +31,8 @@ pub struct Identity {
 }
 
 /// `state.json`, version 1. Written twice: as intent before the first side effect (`init` absent), and
-/// as `created` before init is released to its gate.
+/// as `created` before init is released to its gate. In between when the cgroups are made, or, without them, when init is
+/// known; and before the first hook.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
@@ -50,6 +51,9 @@ pub struct Record {
     pub annotations: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init: Option<Identity>,
+    /// Init while the container is being created, where no cgroup tells whom `delete --force` has to kill.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forming: Option<Identity>,
     pub cgroup: CgroupRecord,
     /// Namespaces of init that are not the creator's.
     pub namespaces: Vec<NsKind>,

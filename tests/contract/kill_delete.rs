@@ -437,3 +437,36 @@ fn delete_force_ends_a_create_whose_hook_hangs() {
         },
     );
 }
+
+/// Without cgroups nothing but its identity leads to an init that runs a hook, or waits for one, and keeps the lock.
+#[test]
+fn delete_force_ends_a_hanging_create_without_cgroups() {
+    contract!(Root).ours_only("runc has no such option, crun goes on waiting").run(|t| {
+        for (point, killed) in
+            [("createContainer", true), ("createContainer", false), ("createRuntime", false)]
+        {
+            let b = t.bundle();
+            let mark = t.fresh("mark");
+            let script = format!("cat > /dev/null; echo x > {}; exec sleep 50", mark.display());
+            b.add(&format!("hooks/{point}"), json!({ "path": "/bin/sh", "args": ["sh", "-c", script] }));
+            let creating = t.call_create(&b, &[]).globals(&["--cgroup-manager", "disabled"]).spawn();
+            wait_file(&mark);
+            assert_eq!(t.status(&b.id), "creating");
+            let creating = match killed {
+                true => {
+                    creating.signal(nix::sys::signal::Signal::SIGKILL);
+                    creating.wait();
+                    None
+                }
+                false => Some(creating),
+            };
+            let out = t.rt(&["delete", "--force", &b.id]).ok();
+            assert!(out.took < Duration::from_secs(5), "{:?}", out.took);
+            if let Some(creating) = creating {
+                creating.wait().fails();
+            }
+            leftovers::reap();
+            t.nothing_left(&b.id);
+        }
+    });
+}
