@@ -4,6 +4,7 @@
 //! later. A pidfd is used when its number is still in the cgroup after it was opened.
 
 use super::files::{Place, read_at};
+use super::walk::Walk;
 use crate::error::{Doing, Error, Result};
 use crate::sys::cgroupfs;
 use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
@@ -22,31 +23,29 @@ pub(super) fn processes(place: &Place) -> Result<Vec<i32>> {
     Ok(pids)
 }
 
-/// Without recursion: the payload decides how deep its cgroups are.
 fn collect(top: OwnedFd, pids: &mut Vec<i32>) -> Result<()> {
-    let mut open = vec![top];
-    while let Some(dir) = open.pop() {
-        let text = match read_at(&dir, "cgroup.procs") {
+    let mut walk = Walk::begin(top)?;
+    loop {
+        let text = match read_at(walk.dir(), "cgroup.procs") {
             // A threaded cgroup lists its threads only.
-            Err(e) if e.errno() == libc::EOPNOTSUPP => read_at(&dir, "cgroup.threads")?,
+            Err(e) if e.errno() == libc::EOPNOTSUPP => read_at(walk.dir(), "cgroup.threads")?,
             text => text?,
         };
         // 0 is a process of a pid namespace that we do not see.
         let numbers = text.iter().flat_map(|t| t.lines()).filter_map(|l| l.parse::<i32>().ok());
         pids.extend(numbers.filter(|pid| *pid > 0));
-        // kernfs counts children in the links: the common leaf costs no listing.
-        if cgroupfs::fstat_nlink(&dir)? <= 2 {
-            continue;
-        }
-        for name in cgroupfs::getdents_dirs(&dir)? {
-            match cgroupfs::openat_dir(&dir, name.as_c_str(), true) {
-                Ok(child) => open.push(child),
-                Err(e) if e.errno() == libc::ENOENT => {}
-                Err(e) => return Err(e),
+        loop {
+            match walk.child() {
+                Some(name) => {
+                    if walk.down(name)? {
+                        break;
+                    }
+                }
+                None if walk.up()?.is_some() => {}
+                None => return Ok(()),
             }
         }
     }
-    Ok(())
 }
 
 /// Descriptors at a time: callers may run under the usual limit of 1024.

@@ -62,13 +62,14 @@ impl<'r> Manager<'r> {
     }
 
     fn kill_until_gone(&self, places: &[Place], list: impl Fn() -> Result<Vec<i32>>) -> Result<()> {
-        let mut left = list()?;
-        if left.is_empty() {
-            return Ok(());
-        }
+        // Before anything is listed: the payload decides how long that takes.
         let mut at_once = false;
         for place in places.iter().filter(|p| p.version == Version::V2) {
             at_once = kill::cgroup_kill(place)?;
+        }
+        let mut left = list()?;
+        if left.is_empty() {
+            return Ok(());
         }
         let deadline = Instant::now() + PATIENCE;
         let mut pause = Duration::from_micros(500);

@@ -18,6 +18,7 @@ pub mod stats;
 mod systemd;
 mod v1;
 mod v2;
+mod walk;
 pub mod watch;
 
 pub use freezer::Freezer;

@@ -6,11 +6,10 @@
 
 use super::files::{Place, is_no_mount};
 use super::kill;
+use super::walk::Walk;
 use crate::error::{Error, Result};
 use crate::plan::cgroup::{CgroupRecord, Hierarchy};
 use crate::sys::cgroupfs;
-use std::ffi::CString;
-use std::os::fd::OwnedFd;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -104,7 +103,7 @@ pub(super) fn exists(place: &Place) -> bool {
 }
 
 /// Removes what the payload made below. True when at least one directory went, so that a try at the top
-/// is worth while. Without recursion: the payload decides about the depth.
+/// is worth while.
 fn remove_children(place: &Place) -> Result<bool> {
     let top = match place.open_dir() {
         Ok(dir) => dir,
@@ -112,28 +111,19 @@ fn remove_children(place: &Place) -> Result<bool> {
         Err(e) => return Err(e),
     };
     let mut removed = false;
-    let mut names = cgroupfs::getdents_dirs(&top)?;
-    // The way down to where we are: each parent, its children still to do, and the one we went into.
-    let mut above: Vec<(OwnedFd, Vec<CString>, CString)> = vec![];
-    let mut dir = top;
+    let mut walk = Walk::begin(top)?;
     loop {
-        let Some(name) = names.pop() else {
-            let Some((parent, siblings, name)) = above.pop() else { return Ok(removed) };
-            (dir, names) = (parent, siblings);
+        let Some(name) = walk.child() else {
+            let Some(name) = walk.up()? else { return Ok(removed) };
             // Its children had their try; if it is still busy, the pause may help.
-            removed |= cgroupfs::rmdirat(&dir, name.as_c_str()).is_ok();
+            removed |= cgroupfs::rmdirat(walk.dir(), name.as_c_str()).is_ok();
             continue;
         };
-        match cgroupfs::rmdirat(&dir, name.as_c_str()) {
+        match cgroupfs::rmdirat(walk.dir(), name.as_c_str()) {
             Ok(()) => removed = true,
             Err(e) if e.errno() == libc::EBUSY => {
-                // Gone meanwhile: as good as removed.
-                let Ok(child) = cgroupfs::openat_dir(&dir, name.as_c_str(), true) else { continue };
-                let below = cgroupfs::getdents_dirs(&child)?;
-                if !below.is_empty() {
-                    let siblings = std::mem::replace(&mut names, below);
-                    above.push((std::mem::replace(&mut dir, child), siblings, name));
-                }
+                // False, gone meanwhile: as good as removed.
+                walk.down(name)?;
             }
             Err(e) if e.errno() == libc::ENOENT => {}
             Err(e) => return Err(e),

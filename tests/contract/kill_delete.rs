@@ -470,3 +470,29 @@ fn delete_force_ends_a_hanging_create_without_cgroups() {
         }
     });
 }
+
+/// However many cgroups the payload makes, side by side and one in the other: descriptors do not run out.
+#[test]
+fn delete_force_copes_with_many_cgroups() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    const MANY: usize = 300;
+    contract!(Root, Ctrl("pids")).ours_only("crun hangs").run(|t| {
+        let b = t.bundle();
+        b.edit(|c| without_namespace(c, "pid"));
+        t.create(&b).ok();
+        t.start(&b).ok();
+        let leaf = crate::harness::cgroup::dir(&b, "pids");
+        let deepest = leaf.join(vec!["d"; MANY].join("/"));
+        std::fs::create_dir_all(&deepest).unwrap();
+        (0..MANY).for_each(|n| std::fs::create_dir(leaf.join(format!("w{n}"))).unwrap());
+        t.rt(&["exec", "--detach", &b.id, "/bin/sleep", "1000"]).ok();
+        let init = t.pid(&b.id);
+        for pid in leftovers::children().into_iter().filter(|pid| *pid != init) {
+            std::fs::write(deepest.join("cgroup.procs"), pid.to_string()).unwrap();
+        }
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, MANY as u64 - 50, hard).unwrap();
+        t.rt(&["delete", "--force", &b.id]).ok();
+        t.nothing_left(&b.id);
+    });
+}
