@@ -144,14 +144,20 @@ impl<'r> Manager<'r> {
     /// processes, or is elsewhere. Ours has a sleeper at most, which is dying. On v1 systemd keeps them in its own
     /// hierarchy, and in others only where a limit asks for it.
     fn is_deserted(&self) -> Result<bool> {
-        let places = self.places()?;
-        for _ in 0..20 {
-            if all_processes(&places)?.is_empty() {
-                return Ok(true);
-            }
-            sleep(Duration::from_millis(10));
+        Ok(all_staying(&self.places()?)?.is_empty())
+    }
+
+    /// For a container whose own processes have all ended: an error names those of others in the cgroups that would be
+    /// removed.
+    pub fn check_deserted(&self) -> Result<()> {
+        let places =
+            remove::ours(self.record).filter_map(|h| open(h).transpose()).collect::<Result<Vec<_>>>()?;
+        let strangers = all_staying(&places)?;
+        if strangers.is_empty() {
+            return Ok(());
         }
-        Ok(false)
+        Err(Error::new(format!("in its cgroup are processes of somebody else: {}", kill::show(&strangers)))
+            .hint("another container with the same cgroupsPath? delete --force kills them"))
     }
 
     /// The short way for a container whose processes have ended: true when all cgroups are gone. False says
@@ -278,6 +284,17 @@ fn all_processes(places: &[Place]) -> Result<Vec<i32>> {
     pids.sort_unstable();
     pids.dedup();
     Ok(pids)
+}
+
+/// The same without those that are about to end.
+fn all_staying(places: &[Place]) -> Result<Vec<i32>> {
+    for _ in 0..20 {
+        if all_processes(places)?.is_empty() {
+            return Ok(vec![]);
+        }
+        sleep(Duration::from_millis(10));
+    }
+    all_processes(places)
 }
 
 /// Carries out an update. When it fails, the files already written get their old values back, so that the

@@ -40,7 +40,7 @@ pub(super) fn remove(record: &CgroupRecord) -> Result<()> {
 
 /// Where the cgroup was made by create. What was there before is not deleted (runtime.md, delete), nor what the
 /// payload left in it: it cannot be told from what was there.
-fn ours(record: &CgroupRecord) -> impl Iterator<Item = &Hierarchy> {
+pub(super) fn ours(record: &CgroupRecord) -> impl Iterator<Item = &Hierarchy> {
     record.hierarchies.iter().filter(|hierarchy| !record.found.contains(&hierarchy.mount))
 }
 

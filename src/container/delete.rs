@@ -45,7 +45,7 @@ pub fn delete_force(root: &Root, entry: &Entry) -> Result<Vec<String>> {
         Err(e) => return Err(e),
     }
     match entry.load()? {
-        Some(record) => destroy(root, entry, &record),
+        Some(record) => destroy_all(root, entry, &record, true),
         None => root.remove(entry).map(|()| Vec::new()),
     }
 }
@@ -72,10 +72,22 @@ fn kill_all(record: &Record) -> Result<()> {
 
 /// kill → cgroups → state → poststop hooks (after everything is gone, config.md). The caller holds the lock.
 pub fn destroy(root: &Root, entry: &Entry, record: &Record) -> Result<Vec<String>> {
+    destroy_all(root, entry, record, false)
+}
+
+/// `force`: whoever is in the cgroup is killed.
+fn destroy_all(root: &Root, entry: &Entry, record: &Record, force: bool) -> Result<Vec<String>> {
     let manager = Manager::open(&record.cgroup);
+    let lives = living_init(record)?.is_some();
     // An empty cgroup can be removed as it is: then there is nobody to be killed.
-    if living_init(record)?.is_some() || !manager.remove_deserted()? {
-        kill_all(record)?;
+    if lives || !manager.remove_deserted()? {
+        // All others of its pid namespace have ended with init. Who is in the cgroup then has come since: a container
+        // with the same cgroupsPath, or the same id below another root.
+        let all_ended = !lives && record.init.is_some() && record.own_pid_namespace;
+        match all_ended && !force {
+            true => manager.check_deserted()?,
+            false => kill_all(record)?,
+        }
         manager.remove().doing("remove the container's cgroup")?;
     }
     let removed = root.remove(entry);

@@ -496,3 +496,22 @@ fn delete_force_copes_with_many_cgroups() {
         t.nothing_left(&b.id);
     });
 }
+
+/// Somebody who has come into the cgroup since: a container with the same path is a container of its own.
+#[test]
+fn delete_of_a_stopped_container_spares_the_next_in_its_cgroup() {
+    let case = contract!(Root, Ctrl("pids"));
+    let case = case.differs("runc", "exits 0 and leaves the cgroup").differs("crun", "the same");
+    case.run(|t| {
+        let (a, b) = (t.stopped(), t.bundle());
+        b.set("linux/cgroupsPath", json!(format!("/{}", a.id)));
+        t.create(&b).ok();
+        t.start(&b).ok();
+        t.rt(&["delete", &a.id]).fails_naming(&["processes of somebody else", "busy"]);
+        assert_eq!(t.status(&b.id), "running");
+        t.rt(&["delete", "--force", &b.id]).ok();
+        t.rt(&["delete", &a.id]).ok();
+        t.nothing_left(&b.id);
+        t.nothing_left(&a.id);
+    });
+}
