@@ -289,11 +289,13 @@ fn process_steps(
     channel.await_or_die(Kind::Release);
 
     // N7: becomes the last stage.
+    for fd in (0..plan.process.fds.first_closed()).map(|number| number as i32) {
+        keep_on_exec(fd).map_err(at(Step::N7))?;
+    }
     let Some(image) = image else {
         last_stage::enter_forked(|base| last::lay_out(&stage, base));
     };
-    let passed = (0..plan.process.fds.first_closed()).map(|number| number as i32);
-    for fd in passed.chain([fds.channel, fds.page, fds.attr]) {
+    for fd in [fds.channel, fds.page, fds.attr] {
         keep_on_exec(fd).map_err(at(Step::N7))?;
     }
     capabilities::keep_over_execve().map_err(at(Step::N7))?;

@@ -331,3 +331,18 @@ fn an_intermediate_that_dies_before_its_word_of_init_is_a_failure() {
         t.nothing_left(&b.id);
     });
 }
+
+/// Where no memfd can be had the forked process is its own last stage: what was to be preserved goes along.
+#[test]
+fn preserved_descriptors_reach_a_program_without_memfds() {
+    contract!(Root, Tool("strace")).ours_only("the peers do not start at all").run(|t| {
+        let b = t.running();
+        let file = t.fresh("text");
+        std::fs::write(&file, "passed on").unwrap();
+        let inject = "inject=memfd_create:error=ENOSYS";
+        let strace = ["strace", "-f", "-o", "/dev/null", "-e", "trace=memfd_create", "-e", inject];
+        let words = format!("exec --preserve-fds 1 {} /bin/sh -c 'cat <&3' 3<{}", b.id, file.display());
+        let out = script(t, &strace, &format!("$RT {words}"));
+        assert_eq!(String::from_utf8_lossy(&out.stdout), "passed on", "{}", text(&out));
+    });
+}
