@@ -237,8 +237,12 @@ impl Attempt<'_> {
             if plan.ids.is_none() {
                 self.await_kind(channel, Kind::MapIds)?;
             }
-            let userns = joins::open_file(&format!("/proc/{intermediate}/ns/user"))?;
-            rootfs::idmap(&plan.rootfs, host, Some(userns.as_fd()))?;
+            // Only where it is asked for: the link of one that hides is for those with CAP_SYS_PTRACE.
+            let userns = match plan.rootfs.idmaps_by_container() {
+                true => Some(joins::open_file(&format!("/proc/{intermediate}/ns/user"))?),
+                false => None,
+            };
+            rootfs::idmap(&plan.rootfs, host, userns.as_ref().map(AsFd::as_fd))?;
         }
         self.tell(channel, Kind::IdsMapped)?;
         // Killed between the clone and its word of it, the intermediate leaves an init that keeps the channel open and

@@ -346,3 +346,15 @@ fn preserved_descriptors_reach_a_program_without_memfds() {
         assert_eq!(String::from_utf8_lossy(&out.stdout), "passed on", "{}", text(&out));
     });
 }
+
+/// Root of an outer container (`docker run --cap-add SYS_ADMIN`) may do much, but not look at who hides.
+#[test]
+fn a_user_namespace_without_cap_sys_ptrace() {
+    contract!(Root, Userns, Tool("setpriv")).run(|t| {
+        let b = t.bundle();
+        b.userns(100_000).args(&["/guest", "report"]);
+        b.write();
+        let without = ["setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace"];
+        reported(&script(t, &without, &format!("$RT run --bundle {} {}", b.dir.display(), b.id)));
+    });
+}

@@ -134,6 +134,12 @@ impl RootfsPlan {
             _ => None,
         })
     }
+
+    /// Some of them are mapped as the container's own user namespace says.
+    pub fn idmaps_by_container(&self) -> bool {
+        let own = |bind: &BindOp| bind.idmap.as_ref().is_some_and(|idmap| idmap.maps.is_none());
+        self.opened_by_runtime().any(|(_, _, bind)| own(bind))
+    }
 }
 
 /// The plan. `warnings` receives what is done but will not work as written, one line each.

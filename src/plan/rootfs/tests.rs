@@ -342,7 +342,9 @@ fn idmaps_want_a_user_namespace_and_both_maps() {
     let idmap = |config| {
         let (plan, _) = planned(config, &userns);
         let opened = plan.opened_by_runtime().next();
-        opened.map(|(_, _, bind)| (bind.opener, bind.idmap.clone().unwrap().maps))
+        let op = opened.map(|(_, _, bind)| (bind.opener, bind.idmap.clone().unwrap().maps));
+        assert_eq!(plan.idmaps_by_container(), matches!(op, Some((_, None))));
+        op
     };
     // The container's own maps need no second namespace.
     assert_eq!(idmap(mount(&map, &map)), Some((Opener::Runtime, None)));
