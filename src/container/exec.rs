@@ -114,6 +114,7 @@ fn begin(record: &Record, plan: &ExecPlan, label: Option<&ExecLabel>, init: Borr
     };
     let keys_labelled = plan.process.keyring.as_ref().is_some_and(|keyring| keyring.label.is_some());
     let proc = keys_labelled.then(Proc::host).transpose()?;
+    let groups_denied = plan.process.groups_optional && crate::host::denies_setgroups(&init_pid.to_string());
     if has_ended(init) {
         // The number, by which root was opened, may be somebody else's by now.
         return Err(stopped());
@@ -138,6 +139,7 @@ fn begin(record: &Record, plan: &ExecPlan, label: Option<&ExecLabel>, init: Borr
             root: root.as_ref().map(AsFd::as_fd),
             proc: proc.as_ref(),
             label,
+            groups_denied,
             page: page.as_fd(),
         };
         let request = Clone { flags: 0, into_cgroup: cgroups.clone_into() };

@@ -70,7 +70,7 @@ impl Inherited<'_> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Born {
     OfRuntime { in_cgroup: bool },
-    OfIntermediate,
+    OfIntermediate { groups_denied: bool },
 }
 
 pub fn run(inherited: &Inherited, born: Born, host: HostFds) -> Infallible {
@@ -87,7 +87,8 @@ fn steps(inherited: &Inherited, born: Born, host: HostFds) -> Result<Infallible,
     // N1: hide, enter the cgroup before anything can be forked, join, lead a session. A /proc with hidepid shows an
     // ordinary user only what it may trace: there the runtime looks at us first, and nobody of another container can.
     let looked_at = !plan.hide_early && plan.namespaces.joins(NsKind::Pid).is_none();
-    if plan.hide_early || born == Born::OfIntermediate {
+    let by_intermediate = !matches!(born, Born::OfRuntime { .. });
+    if plan.hide_early || by_intermediate {
         set_dumpable(looked_at);
     }
     set_name(c"orlop:[init]");
@@ -102,7 +103,7 @@ fn steps(inherited: &Inherited, born: Born, host: HostFds) -> Result<Infallible,
     // Best effort: a filter around the runtime may refuse it, and what was inherited is legal.
     let _ = scheduling::reset_affinity();
     let attr = channel.await_or_die(Kind::Proceed).pop();
-    if looked_at && born == Born::OfIntermediate {
+    if looked_at && by_intermediate {
         set_dumpable(false);
     }
 
@@ -148,6 +149,7 @@ fn steps(inherited: &Inherited, born: Born, host: HostFds) -> Result<Infallible,
     };
     let stage = Stage {
         process: plan.process.as_ref(),
+        groups_denied: matches!(born, Born::OfIntermediate { groups_denied: true }),
         env: &env,
         seccomp: plan.seccomp.as_ref(),
         hooks: &plan.hooks.start_container,

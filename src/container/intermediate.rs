@@ -7,6 +7,7 @@
 use super::init::{self, Born, Inherited};
 use super::message::{Failed, Kind, Message, Step};
 use crate::error::{Call, Doing, Error, Result};
+use crate::host::denies_setgroups;
 use crate::plan::namespaces::{NsKind, TimeOffset};
 use crate::rootfs::HostFds;
 use crate::sys::clone::clone3_sibling;
@@ -37,6 +38,10 @@ fn steps(inherited: &Inherited, host: HostFds, in_cgroup: bool) -> Result<(), Fa
     inherited.enter_cgroups(in_cgroup).map_err(at(Step::I1))?;
     let later = join_what_can_be(inherited).map_err(at(Step::I1))?;
     enter_user_namespace(inherited).map_err(at(Step::I1))?;
+    // Of a new one the plan knows it.
+    let is_optional = plan.process.as_ref().is_some_and(|process| process.groups_optional);
+    let groups_denied =
+        is_optional && plan.namespaces.joins(NsKind::User).is_some() && denies_setgroups("self");
     inherited.channel.tell(Kind::MapIds).map_err(at(Step::I1))?;
     inherited.channel.await_or_die(Kind::IdsMapped);
 
@@ -74,7 +79,7 @@ fn steps(inherited: &Inherited, host: HostFds, in_cgroup: bool) -> Result<(), Fa
             flags |= kind.flag() as u64;
         }
     }
-    let init = clone3_sibling(flags, || init::run(inherited, Born::OfIntermediate, host))
+    let init = clone3_sibling(flags, || init::run(inherited, Born::OfIntermediate { groups_denied }, host))
         .doing("create the container's namespaces")
         .map_err(at(Step::I4))?;
     let message = Message { number: init.pid, ..Message::new(Kind::InitPid) };

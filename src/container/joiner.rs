@@ -51,6 +51,8 @@ pub struct Inherited<'a> {
     /// The host's procfs, when the keyring gets a label.
     pub proc: Option<&'a Proc>,
     pub label: Option<&'a ExecLabel>,
+    /// See [`Stage::groups_denied`].
+    pub groups_denied: bool,
     pub page: BorrowedFd<'a>,
 }
 
@@ -277,6 +279,7 @@ fn process_steps(
     };
     let stage = Stage {
         process: Some(&plan.process),
+        groups_denied: inherited.groups_denied,
         env,
         seccomp: plan.seccomp.as_ref(),
         hooks: &[],

@@ -28,6 +28,8 @@ pub struct StageFds {
 #[derive(Debug)]
 pub struct Stage<'a> {
     pub process: Option<&'a ProcessPlan>,
+    /// The user namespace denies setgroups(2).
+    pub groups_denied: bool,
     /// The environment, HOME included.
     pub env: &'a [String],
     pub seccomp: Option<&'a SeccompPlan>,
@@ -49,7 +51,7 @@ pub fn lay_out(stage: &Stage, base: u64) -> Vec<u8> {
         ..Plan::default()
     };
     match stage.process {
-        Some(process) => lay_out_process(&mut builder, &mut plan, process, stage.env),
+        Some(process) => lay_out_process(&mut builder, &mut plan, process, stage),
         None => plan.flags |= layout::NO_PROCESS,
     }
     if let Some(seccomp) = stage.seccomp {
@@ -79,7 +81,7 @@ pub fn lay_out(stage: &Stage, base: u64) -> Vec<u8> {
     builder.finish(&plan)
 }
 
-fn lay_out_process(builder: &mut Builder, plan: &mut Plan, process: &ProcessPlan, env: &[String]) {
+fn lay_out_process(builder: &mut Builder, plan: &mut Plan, process: &ProcessPlan, stage: &Stage) {
     let capabilities = &process.capabilities;
     plan.uid = process.uid;
     plan.gid = process.gid;
@@ -94,7 +96,7 @@ fn lay_out_process(builder: &mut Builder, plan: &mut Plan, process: &ProcessPlan
     plan.first_closed = process.fds.first_closed();
     for (wanted, flag) in [
         (process.set_groups, layout::SET_GROUPS),
-        (process.groups_optional, layout::GROUPS_OPTIONAL),
+        (process.groups_optional && stage.groups_denied, layout::GROUPS_OPTIONAL),
         (process.no_new_privs, layout::NO_NEW_PRIVS),
         (given_as_path(process), layout::PATH_GIVEN),
     ] {
@@ -105,7 +107,7 @@ fn lay_out_process(builder: &mut Builder, plan: &mut Plan, process: &ProcessPlan
     plan.cwd = builder.string(&process.cwd);
     plan.candidates = builder.strings(&candidates(process));
     plan.argv = builder.strings(&process.argv);
-    plan.envp = builder.strings(env);
+    plan.envp = builder.strings(stage.env);
 }
 
 fn lay_out_seccomp(builder: &mut Builder, plan: &mut Plan, seccomp: &SeccompPlan) {

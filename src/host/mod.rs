@@ -47,7 +47,7 @@ pub fn process_facts() -> Result<HostFacts> {
         egid: rustix::process::getegid().as_raw(),
         in_user_namespace,
         // The host itself never forbids it.
-        setgroups_denied: in_user_namespace && read("/proc/self/setgroups")?.trim() == "deny",
+        setgroups_denied: in_user_namespace && denies_setgroups("self"),
         grantable: capabilities::grantable()?,
         cgroups: crate::plan::cgroup::facts::CgroupFacts::default(),
         asker: systemd::asker(in_user_namespace, euid)?,
@@ -58,6 +58,12 @@ pub fn process_facts() -> Result<HostFacts> {
         ),
         notify_socket: variable("NOTIFY_SOCKET"),
     })
+}
+
+/// Whether the user namespace of a process, a number or "self", denies setgroups(2). No where that cannot be known: then
+/// a refusal is a failure.
+pub fn denies_setgroups(process: &str) -> bool {
+    read(&format!("/proc/{process}/setgroups")).is_ok_and(|word| word.trim() == "deny")
 }
 
 /// Whether root is not the host's root. The map does not tell: `PrivateUsers=full` maps every id to itself.

@@ -89,7 +89,8 @@ pub struct ProcessPlan {
     pub groups: Vec<u32>,
     /// Call setgroups(2), with an empty list too; without it the caller's groups stay.
     pub set_groups: bool,
-    /// No groups are asked for in a user namespace, which may deny setgroups(2): only after a join is that known.
+    /// No groups are asked for in a user namespace: where that denies setgroups(2), which only a join can tell, the
+    /// caller's stay.
     pub groups_optional: bool,
     pub capabilities: CapabilityPlan,
     pub no_new_privs: bool,

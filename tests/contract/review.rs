@@ -358,3 +358,24 @@ fn a_user_namespace_without_cap_sys_ptrace() {
         reported(&script(t, &without, &format!("$RT run --bundle {} {}", b.dir.display(), b.id)));
     });
 }
+
+/// A user namespace may deny setgroups(2), and then the caller's groups stay; a profile may not make them stay.
+#[test]
+fn a_profile_without_setgroups_does_not_keep_the_callers_groups() {
+    contract!(Root, Userns, Seccomp, Tool("setpriv")).run(|t| {
+        let as_member = ["setpriv", "--groups", "1234,5678"];
+        for no_new_privs in [true, false] {
+            let b = t.bundle();
+            b.userns(100_000).args(&["/guest", "report"]);
+            deny(&b, "setgroups", "SCMP_ACT_ERRNO", no_new_privs);
+            b.write();
+            let out = script(t, &as_member, &format!("$RT run --bundle {} {}", b.dir.display(), b.id));
+            // Where the filter comes last, there is nothing in the way.
+            if no_new_privs || out.status.success() {
+                assert_eq!(of(&reported(&out), "status/Groups").as_str().map(str::trim), Some(""));
+            } else {
+                assert!(text(&out).contains("group"), "{}", text(&out));
+            }
+        }
+    });
+}

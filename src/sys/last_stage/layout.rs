@@ -21,7 +21,7 @@ pub const SECCOMP_LISTENER: u64 = 8;
 /// Unknown filter flags may be dropped and the call repeated without them.
 pub const SECCOMP_FLAGS_OPTIONAL: u64 = 16;
 pub const SET_GROUPS: u64 = 32;
-/// No groups are asked for: a user namespace that denies setgroups(2) may keep the caller's.
+/// No groups are asked for, and the user namespace denies setgroups(2): the caller's stay.
 pub const GROUPS_OPTIONAL: u64 = 64;
 /// `process` is absent: wait at the gate, then fail.
 pub const NO_PROCESS: u64 = 128;

@@ -15,6 +15,7 @@ pub mod nr {
     pub const FCNTL: usize = 72;
     pub const GETCWD: usize = 79;
     pub const CHDIR: usize = 80;
+    pub const GETGROUPS: usize = 115;
     pub const SETGROUPS: usize = 116;
     pub const SETRESUID: usize = 117;
     pub const SETRESGID: usize = 119;
@@ -50,6 +51,7 @@ pub mod nr {
     pub const FCNTL: usize = 25;
     pub const GETCWD: usize = 17;
     pub const CHDIR: usize = 49;
+    pub const GETGROUPS: usize = 158;
     pub const SETGROUPS: usize = 159;
     pub const SETRESUID: usize = 147;
     pub const SETRESGID: usize = 149;
