@@ -379,3 +379,16 @@ fn a_profile_without_setgroups_does_not_keep_the_callers_groups() {
         }
     });
 }
+
+/// Said by the hook's own process on the status page.
+#[test]
+fn a_hook_in_the_container_that_cannot_be_executed_says_why() {
+    contract!(Root).ours_only("the peers cannot report it").run(|t| {
+        for (path, words) in [("/no/such/hook", "no such file"), ("/etc", "permission denied")] {
+            let b = t.bundle();
+            b.set("hooks", json!({ "startContainer": [{ "path": path }] }));
+            t.create(&b).ok();
+            t.start(&b).exits(1).fails_with(words).fails_with("execve").fails_with(path);
+        }
+    });
+}

@@ -61,7 +61,14 @@ impl Stage {
         };
         let _ = self.close(pipe[0]);
         if status != 0 {
-            self.fail(Op::HookStatus, 0, status);
+            // What the child has said when it could not become the hook: to be told, and not to be overwritten.
+            // SAFETY: see the impl.
+            let refused = if self.page.is_null() {
+                0
+            } else {
+                unsafe { (&raw const (*self.page).errno).read_volatile() }
+            };
+            self.fail(Op::HookStatus, refused, status);
         }
     }
 
