@@ -44,6 +44,10 @@ fn steps(inherited: &Inherited, host: HostFds, in_cgroup: bool) -> Result<(), Fa
         is_optional && plan.namespaces.joins(NsKind::User).is_some() && denies_setgroups("self");
     inherited.channel.tell(Kind::MapIds).map_err(at(Step::I1))?;
     inherited.channel.await_or_die(Kind::IdsMapped);
+    if plan.is_seen() {
+        // The runtime is through with our files, and init is born as we are: others see it from there on.
+        set_dumpable(false);
+    }
 
     // I2: root of the user namespace, or, where it has none, its process.
     let ids = plan.process.as_ref().map_or((0, 0), |process| (process.uid, process.gid));
