@@ -59,7 +59,8 @@ pub fn denies_setgroups(gid: &[LinuxIdMapping], privileged: bool, egid: u32) -> 
     !privileged && lines(gid, "linux.gidMappings").is_ok_and(|gid| is_own(&gid, egid))
 }
 
-fn lines(mappings: &[LinuxIdMapping], field: &str) -> Result<Vec<IdMap>> {
+/// The mappings as lines of a map.
+pub fn lines(mappings: &[LinuxIdMapping], field: &str) -> Result<Vec<IdMap>> {
     if mappings.len() > MAX_LINES {
         return Err(Error::field(field, format!("{} lines, the kernel takes {MAX_LINES}", mappings.len())));
     }

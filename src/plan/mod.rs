@@ -181,6 +181,11 @@ fn cgroups(
     let uid = bundle.spec.process().as_ref().map_or(0, |process| process.user().uid());
     let host_uid = match ids {
         Some(ids) => ids::to_host(&ids.uid, uid),
+        // Of a joined namespace the engines repeat the mappings; its ids are nobody's on the host without them.
+        None if namespaces.has(NsKind::User) => {
+            let given = linux.and_then(|l| l.uid_mappings().as_deref()).unwrap_or_default();
+            ids::to_host(&ids::lines(given, "linux.uidMappings")?, uid)
+        }
         None => Some(uid),
     };
     let wanted = cgroup::Wanted {
@@ -197,7 +202,8 @@ fn cgroups(
         asker: facts.asker.as_ref(),
         annotations: bundle.spec.annotations().as_ref(),
     };
-    cgroup::plan(&wanted, &facts.cgroups, warnings)
+    let plan = cgroup::plan(&wanted, &facts.cgroups, warnings)?;
+    Ok(plan)
 }
 
 /// A rw `cgroup` mount at /sys/fs/cgroup: the payload is meant to manage its own tree.
@@ -256,3 +262,6 @@ fn sysctls(bundle: &Bundle) -> Vec<Sysctl> {
     sysctls.sort_by(|a, b| a.path.cmp(&b.path));
     sysctls
 }
+
+#[cfg(test)]
+mod tests;

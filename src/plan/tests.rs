@@ -1,0 +1,54 @@
+//! What is decided for the container as a whole.
+
+use super::cgroup::facts::{CgroupFacts, HostHierarchy, Layout, Version};
+use super::*;
+use serde_json::{Value, json};
+
+fn planned(change: impl FnOnce(&mut Value), options: &Options) -> CreatePlan {
+    let mut spec = json!({
+        "ociVersion": "1.3.0", "root": {"path": "r"},
+        "process": {"user": {"uid": 5, "gid": 6}, "args": ["a"], "cwd": "/"},
+        "mounts": [{"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup"}],
+        "linux": {"namespaces": [{"type": "mount"}, {"type": "pid"}, {"type": "cgroup"}]}
+    });
+    change(&mut spec);
+    let bundle =
+        crate::spec::parse("/b".as_ref(), "/b/config.json".as_ref(), spec.to_string().into_bytes()).unwrap();
+    let tree = HostHierarchy {
+        version: Version::V2,
+        controllers: vec![],
+        mount: "/sys/fs/cgroup".into(),
+        own: "/a/b".into(),
+    };
+    let manager = Some(cgroup::facts::ManagerFacts::default());
+    let cgroups = CgroupFacts { layout: Layout::V2, hierarchies: vec![tree], manager };
+    create(&bundle, options, &HostFacts { grantable: u64::MAX, cgroups, ..HostFacts::default() }).unwrap()
+}
+
+fn options() -> Options {
+    Options { id: "c1".into(), ..Options::default() }
+}
+
+#[test]
+fn a_delegated_cgroup_belongs_to_whom_the_user_is_on_the_host() {
+    let maps = json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]);
+    let delegate = |user: Option<Value>, maps: Option<&Value>| {
+        let plan = planned(
+            |spec| {
+                if let Some(user) = user {
+                    spec["linux"]["namespaces"].as_array_mut().unwrap().push(user);
+                }
+                for name in ["uidMappings", "gidMappings"] {
+                    maps.iter().for_each(|maps| spec["linux"][name] = (*maps).clone());
+                }
+            },
+            &options(),
+        );
+        plan.cgroup.delegate
+    };
+    let joined = || Some(json!({"type": "user", "path": "/proc/7/ns/user"}));
+    assert_eq!(delegate(None, None), Some(5));
+    assert_eq!(delegate(Some(json!({"type": "user"})), Some(&maps)), Some(100_005));
+    assert_eq!(delegate(joined(), Some(&maps)), Some(100_005));
+    assert_eq!(delegate(joined(), None), None);
+}
