@@ -3,6 +3,7 @@
 //! Those that this runtime has are read where they matter. What it has not must not be passed over in silence: the
 //! container would be another one than was asked for, or without the filter that was asked for.
 
+use super::cgroup::Driver;
 use crate::error::{Error, Result};
 use oci_spec::runtime::Spec;
 
@@ -15,11 +16,21 @@ const REFUSED: [(&str, &str); 3] = [
     ("run.oci.seccomp.plugins", "there are no plugins, only an agent at linux.seccomp.listenerPath"),
 ];
 
+const HOOKS: &str = "what a hook writes is shown when it fails";
+const CGROUPS: &str = "no cgroup is made below the container's";
+const SUBGROUP: &str = "run.oci.systemd.subgroup";
+
 /// They do no harm, but somebody waits for their effect.
-const PASSED_OVER: [&str; 2] = ["run.oci.hooks.stdout", "run.oci.hooks.stderr"];
+const PASSED_OVER: [(&str, &str); 4] = [
+    ("run.oci.hooks.stdout", HOOKS),
+    ("run.oci.hooks.stderr", HOOKS),
+    ("run.oci.delegate-cgroup", CGROUPS),
+    // Means something to the systemd driver only.
+    (SUBGROUP, CGROUPS),
+];
 
 /// Refuses those that cannot be done without.
-pub fn check(spec: &Spec, warnings: &mut Vec<String>) -> Result<()> {
+pub fn check(spec: &Spec, driver: Driver, warnings: &mut Vec<String>) -> Result<()> {
     let given = |name: &str| spec.annotations().as_ref()?.get(name).filter(|value| !value.is_empty());
     let field = |name: &str| format!("annotations[{name:?}]");
     for (name, why) in REFUSED {
@@ -29,9 +40,9 @@ pub fn check(spec: &Spec, warnings: &mut Vec<String>) -> Result<()> {
             return Err(Error::field(field(name), format_args!("{value:?}: {why}")));
         }
     }
-    for name in PASSED_OVER.into_iter().filter(|name| given(name).is_some()) {
-        let problem = "ignored: what a hook writes is shown when it fails";
-        warnings.push(format!("{}: {problem}", field(name)));
+    let concerns = |name: &str| given(name).is_some() && (name != SUBGROUP || driver == Driver::Systemd);
+    for (name, why) in PASSED_OVER.into_iter().filter(|(name, _)| concerns(name)) {
+        warnings.push(format!("{}: ignored: {why}", field(name)));
     }
     Ok(())
 }
@@ -44,7 +55,7 @@ mod tests {
     fn with(name: &str, value: &str) -> (Result<()>, Vec<String>) {
         let spec = json!({"ociVersion": "1.3.0", "annotations": { name: value }});
         let mut warnings = Vec::new();
-        (check(&serde_json::from_value(spec).unwrap(), &mut warnings), warnings)
+        (check(&serde_json::from_value(spec).unwrap(), Driver::Systemd, &mut warnings), warnings)
     }
 
     #[test]
@@ -56,7 +67,7 @@ mod tests {
             assert!(with(name, "").0.is_ok(), "{name}");
         }
         assert!(with("run.oci.seccomp.receiver", "/run/agent").0.is_ok());
-        for name in PASSED_OVER {
+        for (name, _) in PASSED_OVER {
             let (answer, warnings) = with(name, "/tmp/x");
             assert!(answer.is_ok() && warnings.len() == 1, "{name}: {warnings:?}");
         }

@@ -105,7 +105,7 @@ pub fn create(bundle: &Bundle, options: &Options, facts: &HostFacts) -> Result<C
     let spec = &bundle.spec;
     let linux = spec.linux().as_ref();
     let mut warnings = bundle.warnings.clone();
-    annotations::check(spec, &mut warnings)?;
+    annotations::check(spec, options.driver, &mut warnings)?;
     let rootless = options.rootless.unwrap_or(facts.euid != 0 || facts.in_user_namespace);
 
     let listed = linux.and_then(|l| l.namespaces().as_deref()).unwrap_or_default();

@@ -52,3 +52,16 @@ fn a_delegated_cgroup_belongs_to_whom_the_user_is_on_the_host() {
     assert_eq!(delegate(joined(), Some(&maps)), Some(100_005));
     assert_eq!(delegate(joined(), None), None);
 }
+
+#[test]
+fn annotations_that_do_nothing_are_named() {
+    let warned = |name: &str, text: &str, driver| {
+        let options = Options { driver, ..options() };
+        let plan = planned(|spec| spec["annotations"] = json!({ name: text }), &options);
+        plan.warnings.iter().any(|warning| warning.contains(name))
+    };
+    assert!(warned("run.oci.systemd.subgroup", "container", Driver::Systemd));
+    assert!(!warned("run.oci.systemd.subgroup", "", Driver::Systemd));
+    assert!(!warned("run.oci.systemd.subgroup", "container", Driver::Cgroupfs));
+    assert!(warned("run.oci.delegate-cgroup", "inner", Driver::Cgroupfs));
+}
