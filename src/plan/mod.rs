@@ -203,6 +203,13 @@ fn cgroups(
         annotations: bundle.spec.annotations().as_ref(),
     };
     let plan = cgroup::plan(&wanted, &facts.cgroups, warnings)?;
+    if plan.may_skip && !namespaces.creates(NsKind::Pid) {
+        warnings.push(
+            "a rootless container without linux.cgroupsPath may get no cgroup, and it has no pid namespace of its own: \
+             what outlives its init is then not found and killed"
+                .into(),
+        );
+    }
     Ok(plan)
 }
 

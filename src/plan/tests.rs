@@ -65,3 +65,23 @@ fn annotations_that_do_nothing_are_named() {
     assert!(!warned("run.oci.systemd.subgroup", "container", Driver::Cgroupfs));
     assert!(warned("run.oci.delegate-cgroup", "inner", Driver::Cgroupfs));
 }
+
+#[test]
+fn processes_that_nobody_will_find_are_warned_about() {
+    let warned = |rootless, path: Option<&str>, pid: bool| {
+        let options = Options { rootless: Some(rootless), ..options() };
+        let plan = planned(
+            |spec| {
+                path.iter().for_each(|path| spec["linux"]["cgroupsPath"] = json!(path));
+                let kinds = if pid { vec!["mount", "pid"] } else { vec!["mount"] };
+                spec["linux"]["namespaces"] = kinds.iter().map(|kind| json!({"type": kind})).collect();
+            },
+            &options,
+        );
+        plan.warnings.iter().any(|warning| warning.contains("pid namespace"))
+    };
+    assert!(warned(true, None, false));
+    assert!(!warned(true, None, true));
+    assert!(!warned(true, Some("/c1"), false));
+    assert!(!warned(false, None, false));
+}
