@@ -3,7 +3,7 @@
 //! The directory they go into is a descriptor, and /dev itself must be a directory and no link: an image whose
 //! /dev is a link once had nodes made wherever it pointed. What exists already is looked at, never followed.
 
-use std::ffi::OsStr;
+use std::ffi::{CStr, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
 use crate::error::{Call, Doing, Error, Result};
-use crate::plan::rootfs::{DeviceKind, DeviceOp, How, LinkOp};
+use crate::plan::rootfs::{DeviceKind, DeviceOp, How, LinkOp, MountOp};
 use crate::rootfs::Filler;
 use crate::sys::path::{Last, RootFd, kind_words};
 use crate::sys::tree::Tree;
@@ -26,6 +26,28 @@ impl Filler {
 
     pub(super) fn link(&mut self, op: &LinkOp) -> Result<()> {
         self.make_link(op).doing_with(|| format!("create the link {}", op.path.display()))
+    }
+
+    /// Option `copy-symlink`: the source's link at the destination. What is there already must say the same.
+    pub(super) fn copied_link(&mut self, op: &MountOp, target: &CStr) -> Result<()> {
+        let mut make = || -> Result<()> {
+            if op.only_procfs {
+                return Err(Error::new("only a procfs can be mounted on /proc"));
+            }
+            let name = op.destination.file_name().ok_or_else(|| Error::new("the path names no file"))?;
+            self.enter_parent(&op.destination)?;
+            let Some((_, dir)) = &self.parent else { return Ok(()) };
+            match rustix::fs::symlinkat(target, dir, name) {
+                Err(Errno::EXIST) => match rustix::fs::readlinkat(dir, name, Vec::new()) {
+                    Ok(there) if there.as_c_str() == target => Ok(()),
+                    _ => Err(Error::sys("symlinkat", libc::EEXIST)),
+                },
+                answer => answer.call("symlinkat"),
+            }
+        };
+        make()
+            .at_with(|| op.at.clone())
+            .doing_with(|| format!("create the link {}", op.destination.display()))
     }
 
     fn make_device(&mut self, op: &DeviceOp) -> Result<()> {

@@ -14,10 +14,12 @@ mod mount;
 pub mod null;
 mod switch;
 
+use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::io::Errno;
 
 use crate::error::{Call, Doing, Error, Result};
 use crate::plan::rootfs::{MOUNT_ATTR_RDONLY, MountNs, MountOp, Op, Opener, RootfsPlan};
@@ -40,6 +42,8 @@ pub struct HostFds {
     pub null: Option<OwnedFd>,
     /// Clones of bind sources by index into the plan's operations.
     pub trees: Vec<(usize, OwnedFd)>,
+    /// What links say that are copied instead of mounted, in the same way: a mapped root may not be able to read them.
+    pub links: Vec<(usize, CString)>,
 }
 
 /// A container's root on its way: after [`populate`] complete but not entered, after [`Jail::switch`] entered,
@@ -75,7 +79,7 @@ pub fn open_host(plan: &RootfsPlan) -> Result<HostFds> {
         let is = path::kind_words(kind);
         return Err(Error::new(format!("is {is}, not a directory")).at("root.path").doing(phrase()));
     }
-    let mut host = HostFds { rootfs, rootfs_tree: None, null: None, trees: Vec::new() };
+    let mut host = HostFds { rootfs, rootfs_tree: None, null: None, trees: Vec::new(), links: Vec::new() };
     if plan.mount_ns == MountNs::None {
         return Ok(host);
     }
@@ -85,7 +89,18 @@ pub fn open_host(plan: &RootfsPlan) -> Result<HostFds> {
         let tree = sys_mount::open_tree_clone(host.rootfs.as_fd(), c"", true);
         host.rootfs_tree = tree.and_then(|tree| as_old_root(plan, tree)).ok();
     }
+    for (index, op, bind) in plan.copied_links() {
+        match rustix::fs::readlinkat(CWD, &bind.source, Vec::new()) {
+            Ok(target) => host.links.push((index, target)),
+            // No link: it is mounted. Nothing at all: whoever mounts it says so.
+            Err(Errno::INVAL | Errno::NOENT | Errno::NOTDIR) => {}
+            Err(e) => return Err(Error::sys("readlinkat", e.raw_os_error()).at(op.at.clone())),
+        }
+    }
     for (index, op, bind) in plan.opened_by_runtime() {
+        if host.links.iter().any(|(of, _)| *of == index) {
+            continue;
+        }
         let tree = Tree::of_path(&bind.source, bind.recursive).and_then(|mut tree| {
             mount::change_attributes(&mut tree, op, bind, mount::Changer::RuntimeForUserns)?;
             as_old_root(plan, tree.into_detached()?)
@@ -142,7 +157,7 @@ pub fn populate(plan: &RootfsPlan, host: HostFds) -> Result<Jail> {
 
 fn fill(plan: &RootfsPlan, host: HostFds) -> Result<Jail> {
     let proc = LazyProc::new();
-    let HostFds { rootfs, rootfs_tree, null, trees } = host;
+    let HostFds { rootfs, rootfs_tree, null, trees, links } = host;
     if let Some(flags) = plan.old_propagation {
         sys_mount::mount(None, c"/", None, flags, None).doing("set the propagation of the old root")?;
     }
@@ -158,7 +173,10 @@ fn fill(plan: &RootfsPlan, host: HostFds) -> Result<Jail> {
         match op {
             Op::Mount(op) => {
                 filler.parent = None;
-                filler.mount(index, op)?;
+                match links.iter().find(|(of, _)| *of == index) {
+                    Some((_, target)) => filler.copied_link(op, target)?,
+                    None => filler.mount(index, op)?,
+                }
             }
             Op::Device(op) => filler.device(op)?,
             Op::Link(op) => filler.link(op)?,

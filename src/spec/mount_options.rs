@@ -68,6 +68,8 @@ pub struct MountOptions {
     pub idmap: Idmap,
     /// Copy what is below the mount point into the new tmpfs first.
     pub tmpcopyup: bool,
+    /// crun's: a source that is a symbolic link is copied, not followed.
+    pub copy_symlink: bool,
     /// Every unknown option, in order, to be joined with commas (spec: "pass to the file system"). One entry may
     /// itself hold several, separated by commas.
     pub data: Vec<String>,
@@ -89,6 +91,7 @@ enum Effect {
     Propagation(u64),
     Bind(Bind),
     Idmap(Idmap),
+    CopySymlink,
     Tmpcopyup,
 }
 
@@ -100,6 +103,7 @@ const TABLE: &[(&str, Effect)] = &[
     ("async", Clear(MS_SYNCHRONOUS)),
     ("atime", Clear(MS_NOATIME)),
     ("bind", Effect::Bind(Bind::Bind)),
+    ("copy-symlink", Effect::CopySymlink),
     ("defaults", Nothing),
     ("dev", Clear(MS_NODEV)),
     ("diratime", Clear(MS_NODIRATIME)),
@@ -214,6 +218,7 @@ impl MountOptions {
             Effect::Propagation(kind) => self.propagation.push(kind),
             Effect::Bind(bind) => self.bind = bind,
             Effect::Idmap(idmap) => self.idmap = idmap,
+            Effect::CopySymlink => self.copy_symlink = true,
             Effect::Tmpcopyup => self.tmpcopyup = true,
         }
     }
@@ -246,7 +251,9 @@ mod tests {
             assert!(known.contains(&word), "{word}");
             assert!(of(word).data.is_empty(), "{word}");
         }
-        assert_eq!(known.len(), listed.split_whitespace().count());
+        // crun's.
+        assert!(of("copy-symlink").copy_symlink);
+        assert_eq!(known.len(), listed.split_whitespace().count() + 1);
     }
 
     #[test]

@@ -48,6 +48,24 @@ fn a_relative_bind_source_belongs_to_the_bundle() {
     });
 }
 
+/// podman's `--mount type=bind,no-dereference`.
+#[test]
+fn a_link_can_be_copied_instead_of_followed() {
+    contract!(Root)
+        .differs("runc", "takes the option for data")
+        .differs("crun", "1.8.1 follows it all the same")
+        .run(|t| {
+            let b = t.bundle();
+            let dir = host_dir(t);
+            std::os::unix::fs::symlink("file", dir.join("link")).unwrap();
+            bind(&b, &dir.join("link"), "/new/link", &["bind", "copy-symlink"]);
+            bind(&b, &dir, "/d", &["bind", "copy-symlink"]);
+            let r = t.report(&b, &["readlink:/new/link", "read:/d/file"]);
+            assert_eq!(of(&r["probes"], "readlink:~1new~1link/target"), "file");
+            assert_eq!(of(&r["probes"], "read:~1d~1file/text"), "from the host\n");
+        });
+}
+
 #[test]
 fn a_file_is_bound_onto_a_file() {
     contract!(Root).run(|t| {

@@ -26,6 +26,9 @@ fn bind_bundle() -> Bundle {
         bind("strict", "/replaced", &["bind", "rw"]),
         bind("strict", "/shared", &["rbind", "rshared"]),
         bind("src", "lnk/newdir/x", &["bind"]),
+        bind("link", "/made/copy", &["rbind", "copy-symlink"]),
+        bind("link", "/made/copy", &["rbind", "copy-symlink"]),
+        bind("src", "/no/link", &["bind", "copy-symlink"]),
         {"destination": "/run", "options": ["remount", "ro", "nosuid"]},
     ])));
     for name in ["src", "strict"] {
@@ -33,6 +36,7 @@ fn bind_bundle() -> Bundle {
     }
     fs::write(bundle.dir.path().join("src/file"), "content").unwrap();
     symlink("/abs/path/missing", bundle.root("lnk")).unwrap();
+    symlink("../leads/nowhere", bundle.dir.path().join("link")).unwrap();
     bundle
 }
 
@@ -65,6 +69,8 @@ pub fn binds(bundle: &Path) {
     // The link's target was made inside the root.
     assert_eq!(fs::read("/abs/path/missing/newdir/x/file").unwrap(), b"content");
     assert_eq!(mount_of("/run").0, "ro,nosuid,relatime");
+    assert_eq!(fs::read_link("/made/copy").unwrap(), Path::new("../leads/nowhere"));
+    assert_eq!(fs::read("/no/link/file").unwrap(), b"content");
 }
 
 #[test]
@@ -134,6 +140,16 @@ fn hopeless() -> Vec<(&'static str, Value, &'static str)> {
             "absent",
             json!([{"destination": "/x", "type": "bind", "source": "gone"}]),
             "no such file or directory",
+        ),
+        (
+            "something where a link is to be",
+            json!([{"destination": "/file", "type": "bind", "source": "rootfs/lproc", "options": ["copy-symlink"]}]),
+            "file exists",
+        ),
+        (
+            "proc as a link",
+            json!([{"destination": "/proc", "type": "bind", "source": "rootfs/lproc", "options": ["copy-symlink"]}]),
+            "only a procfs can be mounted on /proc",
         ),
         (
             "through a link into proc",

@@ -88,6 +88,7 @@ fn bind(own: &Hierarchy, options: &MountOptions, whole: bool, rootless: bool) ->
         must_clear,
         idmap: None,
         opener: Opener::Init,
+        copy_link: false,
         optional: rootless,
     }
 }

@@ -124,11 +124,20 @@ pub fn has_own_dev(bundle: &Bundle) -> bool {
 }
 
 impl RootfsPlan {
+    /// Indices into `ops` and the sources that may be links to be copied.
+    pub fn copied_links(&self) -> impl Iterator<Item = (usize, &MountOp, &BindOp)> {
+        self.binds().filter(|(_, _, bind)| bind.copy_link)
+    }
+
     /// Indices into `ops` and the binds whose sources the runtime opens before the clone.
     pub fn opened_by_runtime(&self) -> impl Iterator<Item = (usize, &MountOp, &BindOp)> {
+        self.binds().filter(|(_, _, bind)| bind.opener != Opener::Init)
+    }
+
+    fn binds(&self) -> impl Iterator<Item = (usize, &MountOp, &BindOp)> {
         self.ops.iter().enumerate().filter_map(|(index, op)| match op {
             Op::Mount(mount) => match &mount.what {
-                What::Bind(bind) if bind.opener != Opener::Init => Some((index, mount, bind)),
+                What::Bind(bind) => Some((index, mount, bind)),
                 _ => None,
             },
             _ => None,

@@ -111,6 +111,9 @@ pub struct BindOp {
     pub must_clear: u64,
     pub idmap: Option<IdmapOp>,
     pub opener: Opener,
+    /// A source that is a symbolic link becomes the same link inside; nothing is mounted then.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub copy_link: bool,
     /// Nothing is mounted when the source does not exist: a cgroup that was left out (rootless).
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub optional: bool,
@@ -327,6 +330,7 @@ fn fs_op(
             must_clear: 0,
             idmap: None,
             opener: Opener::Init,
+            copy_link: false,
             optional: false,
         }));
     }
@@ -413,6 +417,8 @@ fn bind_op(
             (None, true) => Opener::InitElseRuntime,
             (None, false) => Opener::Init,
         },
+        // A link has nothing to translate.
+        copy_link: options.copy_symlink && idmap.is_none(),
         idmap,
         optional: false,
     })

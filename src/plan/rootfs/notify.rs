@@ -24,6 +24,7 @@ pub fn op(source: &Path, view: &View<'_>) -> Op {
             must_clear,
             idmap: None,
             opener: if view.userns { Opener::InitElseRuntime } else { Opener::Init },
+            copy_link: false,
             optional: false,
         }),
         recursive: None,
