@@ -29,7 +29,7 @@ enum Cover {
 
 impl Cover {
     fn on(self, target: BorrowedFd<'_>, path: &Path, jail: &Jail) -> Result<Self> {
-        let again = || jail.root.find(path, Last::Follow);
+        let again = || look_up(jail, path);
         match self {
             Self::Fresh(tree) => Ok(Self::Attached(tree.attach(target, &jail.proc, again)?)),
             Self::Attached(first) => {
@@ -75,7 +75,7 @@ pub fn readonly(jail: &Jail, plan: &RootfsPlan) -> Result<()> {
             let Some(target) = find(jail, path)? else { return Ok(()) };
             let mut tree = Tree::of_fd(target.as_fd(), true)?;
             tree.set_attr(MOUNT_ATTR_RDONLY, 0)?;
-            let again = || jail.root.find(path, Last::Follow);
+            let again = || look_up(jail, path);
             tree.attach(target.as_fd(), &jail.proc, again).map(drop)
         };
         let answer = bind().at_with(|| format!("linux.readonlyPaths[{index}]"));
@@ -98,8 +98,13 @@ pub fn set_readonly(fd: BorrowedFd<'_>, proc: &LazyProc) -> Result<()> {
     }
 }
 
+fn look_up(jail: &Jail, path: &Path) -> Result<OwnedFd> {
+    let (root, path) = jail.place(path);
+    root.find(path, Last::Follow)
+}
+
 fn find(jail: &Jail, path: &Path) -> Result<Option<OwnedFd>> {
-    match jail.root.find(path, Last::Follow) {
+    match look_up(jail, path) {
         Err(e) if matches!(e.errno(), libc::ENOENT | libc::ENOTDIR) => Ok(None),
         answer => answer.map(Some),
     }

@@ -16,7 +16,7 @@ mod switch;
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -55,10 +55,19 @@ pub struct Jail {
     null: Option<OwnedFd>,
     /// Mounts that become read-only at the end.
     late_readonly: Vec<LateReadonly>,
-    /// What lies at /proc and /sys, by device and inode number.
-    real: Vec<(PathBuf, (u64, u64))>,
+    /// What lies at /proc and /sys.
+    real: Vec<Real>,
     mount_ns: MountNs,
     own_dev: bool,
+}
+
+/// A mounted procfs or sysfs.
+#[derive(Debug)]
+struct Real {
+    path: PathBuf,
+    /// Device and inode number.
+    identity: (u64, u64),
+    root: RootFd,
 }
 
 #[derive(Debug)]
@@ -195,7 +204,7 @@ struct Filler {
     proc: LazyProc,
     trees: Vec<(usize, OwnedFd)>,
     late_readonly: Vec<LateReadonly>,
-    real: Vec<(PathBuf, (u64, u64))>,
+    real: Vec<Real>,
     /// The directory of the last node or link: they come in a row.
     parent: Option<(PathBuf, OwnedFd)>,
 }
@@ -227,15 +236,25 @@ impl Jail {
     /// A container that shares the root directory can rename /proc away while hooks run: its masks would be passed over,
     /// and all of it be there under another name.
     fn check_real(&self, plan: &RootfsPlan) -> Result<()> {
-        for (path, seen) in self.real.iter().filter(|(path, _)| !plan.masked_paths.contains(path)) {
-            let there = self.root.find(path, Last::Stay)?;
-            if path::identity(there.as_fd())? != *seen {
-                return Err(
-                    Error::new("was exchanged while the container was made").at(path.display().to_string())
-                );
+        for real in self.real.iter().filter(|real| !plan.masked_paths.contains(&real.path)) {
+            let there = self.root.find(&real.path, Last::Stay)?;
+            if path::identity(there.as_fd())? != real.identity {
+                let problem = Error::new("was exchanged while the container was made");
+                return Err(problem.at(real.path.display().to_string()));
             }
         }
         Ok(())
+    }
+
+    /// From where `path` is looked up. What is in a procfs or sysfs is found below its mount: that may be elsewhere for a
+    /// moment, renamed away and back between two looks, while its masks go to what took its place.
+    fn place<'a>(&'a self, path: &'a Path) -> (&'a RootFd, &'a Path) {
+        let plain = |rest: &Path| rest.components().all(|part| matches!(part, Component::Normal(_)));
+        let below =
+            self.real.iter().filter_map(|real| Some((&real.root, path.strip_prefix(&real.path).ok()?)));
+        // `..` could lead out of it.
+        let below = below.filter(|(_, rest)| !rest.as_os_str().is_empty() && plain(rest));
+        below.min_by_key(|(_, rest)| rest.components().count()).unwrap_or((&self.root, path))
     }
 
     /// A procfs that the container cannot touch, for labels and the like.
@@ -292,5 +311,49 @@ impl Jail {
             }
         }
         if self.own_dev { null::own(&self.root) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Something else lies at /proc by now; what is masked is the procfs all the same.
+    #[test]
+    fn what_is_below_a_mounted_procfs_is_found_there_wherever_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = |name: &str| {
+            std::fs::create_dir_all(dir.path().join(name)).unwrap();
+            std::fs::write(dir.path().join(name).join("keys"), "").unwrap();
+            std::fs::File::open(dir.path().join(name)).unwrap()
+        };
+        let (fake, moved) = (open("proc"), open("moved"));
+        let root = RootFd::new(std::fs::File::open(dir.path()).unwrap().into());
+        let real = Real {
+            path: "/proc".into(),
+            identity: path::identity(moved.as_fd()).unwrap(),
+            root: RootFd::new(moved.try_clone().unwrap().into()),
+        };
+        let jail = Jail {
+            root,
+            proc: LazyProc::new(),
+            null: None,
+            late_readonly: Vec::new(),
+            real: vec![real],
+            mount_ns: MountNs::New,
+            own_dev: true,
+        };
+        let found = |path: &str| {
+            let (root, path) = jail.place(Path::new(path));
+            path::identity(root.find(path, Last::Follow).unwrap().as_fd()).unwrap()
+        };
+        let of = |dir: &std::fs::File, name: &str| {
+            let file = rustix::fs::openat(dir, name, OFlags::PATH, Mode::empty()).unwrap();
+            path::identity(file.as_fd()).unwrap()
+        };
+        assert_eq!(found("/proc//keys"), of(&moved, "keys"));
+        assert_eq!(found("/proc"), of(&fake, "."));
+        assert_eq!(found("/proc/../moved/keys"), of(&moved, "keys"), "not below it");
+        assert_eq!(found("/moved"), of(&moved, "."));
     }
 }

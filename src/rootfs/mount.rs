@@ -9,9 +9,9 @@ use rustix::fs::{FileType, Mode, OFlags, XattrFlags};
 
 use crate::error::{Call, Doing, Error, Result};
 use crate::plan::rootfs::{BindOp, Fallback, FsOp, MOUNT_ATTR_ATIME_MASK, MountOp, Opener, Target, What};
-use crate::rootfs::{Filler, copy_up, devices, masks};
+use crate::rootfs::{Filler, Real, copy_up, devices, masks};
 use crate::sys::mount::{self, Attr, is_procfs};
-use crate::sys::path::{Found, Last, identity, kind, kind_words};
+use crate::sys::path::{self, Found, Last, RootFd, kind, kind_words};
 use crate::sys::tree::{self, NewFs, Tree};
 
 impl Filler {
@@ -171,15 +171,17 @@ impl Filler {
     }
 
     fn finish(&mut self, op: &MountOp, fd: OwnedFd) -> Result<()> {
-        self.real.retain(|(path, _)| *path != op.destination);
+        self.real.retain(|real| real.path != op.destination);
         if op.target == Target::RealDirectory {
             // Renamed away between lookup and mount, by a container that shares the tree, the mount would lie
             // where no masked path covers it.
             let there = self.root.find(&op.destination, Last::Stay)?;
-            if identity(there.as_fd())? != identity(fd.as_fd())? {
+            let identity = path::identity(fd.as_fd())?;
+            if path::identity(there.as_fd())? != identity {
                 return Err(Error::new("the mount point was exchanged while it was mounted on"));
             }
-            self.real.push((op.destination.clone(), identity(fd.as_fd())?));
+            let root = RootFd::new(fd.try_clone().call("fcntl")?);
+            self.real.push(Real { path: op.destination.clone(), identity, root });
         }
         for flags in &op.propagation {
             tree::set_propagation(fd.as_fd(), *flags, &self.proc).doing("set the propagation")?;
