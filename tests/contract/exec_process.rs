@@ -39,6 +39,23 @@ fn options_replace_the_template() {
     });
 }
 
+/// Else a user other than root would lose them at execve.
+#[test]
+fn caps_that_are_inheritable_already_become_ambient() {
+    contract!(Root).differs("crun", "1.8.1 adds it to no ambient set").run(|t| {
+        let b = t.bundle();
+        let net = json!(["CAP_NET_ADMIN"]);
+        b.set("process/user", json!({ "uid": 1000, "gid": 1000 }));
+        b.set("process/capabilities", json!({ "bounding": net, "inheritable": net }));
+        t.create(&b).ok();
+        t.start(&b).ok();
+        let r = report(t, &b, &["--cap", "CAP_NET_ADMIN"], &[]);
+        for set in ["CapAmb", "CapEff", "CapPrm"] {
+            assert!(has_cap(&r, set, 12), "{set}");
+        }
+    });
+}
+
 #[test]
 fn caps_are_added_and_nothing_becomes_inheritable() {
     contract!(Root).differs("crun", "1.8.1 takes the last one only").run(|t| {

@@ -52,6 +52,16 @@ fn errno_is_returned() {
     });
 }
 
+/// What Go programs write where they mean none.
+#[test]
+fn an_empty_profile_is_none() {
+    contract!(Root, Seccomp).differs("crun", "1.8.1 wants a default action").run(|t| {
+        let b = t.bundle();
+        b.set("linux/seccomp", json!({}));
+        assert_eq!(of(&t.report(&b, &[]), "status/Seccomp_filters"), outer_filters().to_string().as_str());
+    });
+}
+
 #[test]
 fn a_default_errno_denies_all_that_is_not_listed() {
     contract!(Root, Seccomp).run(|t| {
