@@ -81,11 +81,16 @@ impl Prepared {
         // Paths of the caller are meant from where it stands, not from the bundle.
         let pid_file = shared.pid_file.as_deref().map(absolute).transpose()?;
         let console_socket = shared.console_socket.as_deref().map(absolute).transpose()?;
+        let descriptors = [shared.config.as_deref(), context.global.log.as_deref()];
+        if shared.config.as_deref().is_some_and(is_pipe) {
+            // It can be read but once, and only its content tells whether the image must change: so it changes before. That
+            // it cannot matters only if it must.
+            let _ = guard::try_change_image(context.inherited_fds, &descriptors);
+        }
         let bundle = spec::load(&shared.bundle, shared.config.as_deref())?;
         let facts = crate::host::facts(context.global.driver)?;
         let plan = plan::create(&bundle, &options(context, shared, &root), &facts)?;
         // Nothing has been made yet: all of this command happens again.
-        let descriptors = [shared.config.as_deref(), context.global.log.as_deref()];
         if plan.is_exposed() {
             guard::change_image(context.inherited_fds, &descriptors)?;
         } else if plan.is_seen()
@@ -132,6 +137,11 @@ impl Prepared {
         }
         Ok((root, created))
     }
+}
+
+/// `-f <(jq … config.json)` of a shell, or a FIFO.
+fn is_pipe(config: &Path) -> bool {
+    std::fs::metadata(config).is_ok_and(|found| !found.is_file())
 }
 
 /// P8: tells callers the pid of init.

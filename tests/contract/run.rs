@@ -240,6 +240,26 @@ fn config_names_another_file() {
     });
 }
 
+/// `-f <(…)` of a shell can be read once, also by a runtime that changes its image on the way.
+#[test]
+fn the_configuration_may_be_a_pipe() {
+    contract!(Root).differs("runc", "has no --config").run(|t| {
+        let pod = t.running();
+        let pid = format!("/proc/{}/ns/pid", t.pid(&pod.id));
+        for path in [None, Some(pid.as_str())] {
+            let b = t.bundle();
+            b.args(&["/bin/echo", "piped"]);
+            b.edit(|c| crate::harness::namespaced(c, "pid", path));
+            let (reader, mut writer) = std::io::pipe().unwrap();
+            let text = b.config.borrow().to_string();
+            std::io::Write::write_all(&mut writer, text.as_bytes()).unwrap();
+            drop(writer);
+            let words = ["run", "--bundle", b.dir.to_str().unwrap(), "--config", "/dev/fd/9", &b.id];
+            assert_eq!(t.call(&words).fd(reader, 9).ok().stdout, "piped\n");
+        }
+    });
+}
+
 #[test]
 fn no_new_keyring_and_no_pivot_are_accepted() {
     contract!(Root).run(|t| {
