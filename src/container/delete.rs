@@ -35,8 +35,12 @@ pub fn delete(root: &Root, entry: &Entry) -> Result<Vec<String>> {
 
 /// Deletes a container in any state. Kills before it asks for the lock, so that a stuck `create` lets go.
 pub fn delete_force(root: &Root, entry: &Entry) -> Result<Vec<String>> {
-    if let Some(record) = entry.load()? {
-        kill_all(&record)?;
+    match entry.load() {
+        Ok(Some(record)) => kill_all(&record)?,
+        Ok(None) => {}
+        // Of another boot, and nothing will ever be known of it.
+        Err(_) if entry.is_lost()? => return root.remove(entry).map(|()| Vec::new()),
+        Err(e) => return Err(e),
     }
     match entry.lock() {
         Ok(()) => {}

@@ -6,6 +6,7 @@ use crate::error::{Call, Doing, Error, Kind, Result};
 use crate::sys::regex::Regex;
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::time::ClockId;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -179,6 +180,14 @@ fn other_version(v: u32) -> String {
     format!("record version {v} (this orlop reads {VERSION})")
 }
 
+/// tmpfs and ramfs (linux/magic.h): nothing of them outlives the host.
+fn is_in_memory(file: &OwnedFd) -> Result<bool> {
+    const TMPFS_MAGIC: u64 = 0x0102_1994;
+    const RAMFS_MAGIC: u64 = 0x8584_58f6;
+    let (magic, _) = crate::sys::mount::fstatfs(file.as_fd())?;
+    Ok([TMPFS_MAGIC, RAMFS_MAGIC].contains(&magic))
+}
+
 /// Others may be at it too: what is gone is gone.
 fn remove_contents(dir: &OwnedFd) -> Result<()> {
     for entry in rustix::fs::Dir::read_from(dir).call("getdents")? {
@@ -258,11 +267,15 @@ impl Entry {
         let _ = rustix::fs::flock(&self.dir, FlockOperation::Unlock);
     }
 
-    /// Writes the record: a new file, then a rename over the old one.
+    /// Writes the record: a new file, then a rename over the old one. On a disk its content goes first: a crash of the
+    /// host would leave the name without it.
     pub fn save(&self, record: &Record) -> Result<()> {
         let bytes = serde_json::to_vec(record).map_err(|e| Error::new(e.to_string()))?;
         const NEXT: &str = ".state.json";
-        self.write(NEXT, &bytes).doing("write state.json")?;
+        let file = self.write(NEXT, &bytes).doing("write state.json")?;
+        if !is_in_memory(&file)? {
+            rustix::fs::fdatasync(&file).call("fdatasync").doing("write state.json")?;
+        }
         rustix::fs::renameat(&self.dir, NEXT, &self.dir, STATE).call("rename").doing("write state.json")
     }
 
@@ -286,7 +299,17 @@ impl Entry {
         }
     }
 
-    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+    /// Whether there is a record of nothing, or of zeros, that nobody has touched since this boot: what a crash of the
+    /// host leaves of a file that was not on the disk yet. No process that it was about is alive.
+    pub fn is_lost(&self) -> Result<bool> {
+        let Some(bytes) = self.read(STATE)? else { return Ok(false) };
+        let written = rustix::fs::statat(&self.dir, STATE, AtFlags::SYMLINK_NOFOLLOW).call("stat")?.st_mtime;
+        let now = |clock| rustix::time::clock_gettime(clock).tv_sec;
+        let booted = now(ClockId::Realtime) - now(ClockId::Boottime);
+        Ok(bytes.iter().all(|byte| *byte == 0) && written < booted)
+    }
+
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<OwnedFd> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let file = rustix::fs::openat(&self.dir, name, flags, Mode::RUSR | Mode::WUSR)
             .call("open")
@@ -298,7 +321,7 @@ impl Entry {
                 .at_with(|| self.path.join(name).display().to_string())?;
             rest = rest.get(written..).unwrap_or_default();
         }
-        Ok(())
+        Ok(file)
     }
 
     fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
@@ -410,6 +433,20 @@ mod tests {
         std::fs::remove_file(entry.path.join(STATE)).unwrap();
         rustix::fs::mknodat(&entry.dir, STATE, FileType::Fifo, Mode::RUSR, 0).unwrap();
         assert!(entry.load().is_err());
+    }
+
+    #[test]
+    fn a_record_is_lost_that_is_empty_and_older_than_this_boot() {
+        let dir = tempfile::tempdir().unwrap();
+        let entry = Root::create(dir.path()).unwrap().claim("a").unwrap();
+        assert!(!entry.is_lost().unwrap(), "there is none");
+        let old = std::time::UNIX_EPOCH + Duration::from_secs(1);
+        for (bytes, lost) in [(&b""[..], true), (&[0, 0], true), (b"{", false)] {
+            let file = std::fs::File::from(entry.write(STATE, bytes).unwrap());
+            assert!(!entry.is_lost().unwrap(), "written just now");
+            file.set_modified(old).unwrap();
+            assert_eq!(entry.is_lost().unwrap(), lost, "{bytes:?}");
+        }
     }
 
     #[test]
