@@ -175,7 +175,7 @@ impl Cgroups {
         }
         if let Some(unit) = &plan.unit {
             let limits = manager::precise(&plan.record(), &self.places, &unit.limits, &plan.writes);
-            systemd::set_properties(&unit.unit, &limits).map_err(|unset| unset.error)?;
+            systemd::set_properties(&unit.unit, &limits).map_err(|unset| *unset.error)?;
         }
         files::apply(&self.places, &plan.writes)
             .map_err(|e| if plan.rootless && files::is_refusal(&e) { e.hint(ROOTLESS) } else { e })?;

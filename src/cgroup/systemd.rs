@@ -105,14 +105,14 @@ pub(super) fn start(plan: &UnitPlan) -> Result<Sleeper> {
 /// Properties that were not set, as far as we know.
 #[derive(Debug)]
 pub(super) struct Unset {
-    pub error: Error,
+    pub error: Box<Error>,
     /// systemd got the call, and may carry it out when nobody waits for its answer any more.
     pub is_told: bool,
 }
 
 impl From<Error> for Unset {
     fn from(error: Error) -> Self {
-        Self { error, is_told: false }
+        Self { error: Box::new(error), is_told: false }
     }
 }
 
@@ -127,7 +127,7 @@ pub(super) fn set_properties(unit: &Unit, properties: &[Property]) -> Result<(),
     let done = manager.bus.call(&MANAGER, "SetUnitProperties", &arguments);
     done.map(drop).map_err(|failure| Unset {
         is_told: matches!(failure, Failure::Lost(_)),
-        error: Error::from(failure).doing(format!("set properties of the unit {}", unit.name)),
+        error: Box::new(Error::from(failure).doing(format!("set properties of the unit {}", unit.name))),
     })
 }
 

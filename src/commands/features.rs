@@ -1,9 +1,10 @@
-//! `features`: what this runtime supports, compiled in but for what only the kernel can tell; silent on stderr, because CRI-O reads both.
+//! `features`: what this runtime supports, compiled in but for what only the kernel can tell; silent on stderr,
+//! because CRI-O reads both.
 
 use super::{Context, Outcome, print};
+use crate::host;
 use crate::plan::seccomp;
 use crate::spec::features;
-use crate::sys::seccomp::knows_filter_flags;
 use clap::Parser;
 
 /// Print what this runtime supports
@@ -13,7 +14,7 @@ pub struct Args {}
 pub fn run(_: &Context, _: &Args) -> Outcome {
     let supported: Vec<&str> = seccomp::FLAGS
         .into_iter()
-        .filter(|flag| knows_filter_flags(seccomp::flags_of(*flag)))
+        .filter(|flag| host::knows_filter_flags(seccomp::flags_of(*flag)))
         .filter_map(|flag| features::SECCOMP_FLAGS.into_iter().find(|word| *word == flag.to_string()))
         .collect();
     let build = features::Build {

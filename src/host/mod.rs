@@ -5,6 +5,7 @@ pub mod cgroup;
 pub mod process;
 mod systemd;
 
+pub use crate::sys::seccomp::knows_filter_flags;
 pub use process::{ProcessStat, process_stat};
 
 use crate::error::{Call, Doing, Result};

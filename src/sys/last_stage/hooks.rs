@@ -62,10 +62,10 @@ impl Stage {
         let _ = self.close(pipe[0]);
         if status != 0 {
             // What the child has said when it could not become the hook: to be told, and not to be overwritten.
-            // SAFETY: see the impl.
             let refused = if self.page.is_null() {
                 0
             } else {
+                // SAFETY: see the impl.
                 unsafe { (&raw const (*self.page).errno).read_volatile() }
             };
             self.fail(Op::HookStatus, refused, status);
