@@ -67,10 +67,21 @@ impl Inherited<'_> {
 }
 
 /// Who cloned init: the intermediate has already joined and entered the cgroup.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Born {
     OfRuntime { in_cgroup: bool },
-    OfIntermediate { groups_denied: bool },
+    OfIntermediate { groups_denied: bool, lies: Lies },
+}
+
+/// Where the last stage lies.
+#[derive(Debug)]
+pub enum Lies {
+    /// Nobody else is in here: wherever it can.
+    Anywhere,
+    /// In a file that was made outside of the user namespace.
+    In(last_stage::Place),
+    /// In this process, which runs from an image that cannot be written.
+    Here,
 }
 
 pub fn run(inherited: &Inherited, born: Born, host: HostFds) -> Infallible {
@@ -86,16 +97,20 @@ fn steps(inherited: &Inherited, born: Born, host: HostFds) -> Result<Infallible,
 
     // N1: hide, enter the cgroup before anything can be forked, join, lead a session. A /proc with hidepid shows an
     // ordinary user only what it may trace: there the runtime looks at us first, and nobody of another container can.
+    let (first, groups_denied, lies) = match born {
+        Born::OfRuntime { in_cgroup } => (Some(in_cgroup), false, Lies::Anywhere),
+        Born::OfIntermediate { groups_denied, lies } => (None, groups_denied, lies),
+    };
     let looked_at = !plan.hide_early && plan.namespaces.joins(NsKind::Pid).is_none();
-    let by_intermediate = !matches!(born, Born::OfRuntime { .. });
-    if plan.hide_early || by_intermediate {
+    if plan.hide_early || first.is_none() {
         set_dumpable(looked_at);
     }
     set_name(c"orlop:[init]");
-    close_inherited(inherited.runtime_end);
     reset_signals();
     let descriptors_end = descriptors_end();
-    if let Born::OfRuntime { in_cgroup } = born {
+    if let Some(in_cgroup) = first {
+        // The intermediate has done so, and its number may be another's by now.
+        close_inherited(inherited.runtime_end);
         inherited.enter_cgroups(in_cgroup).map_err(at(Step::N1))?;
         join_namespaces(inherited).map_err(at(Step::N1))?;
     }
@@ -103,7 +118,7 @@ fn steps(inherited: &Inherited, born: Born, host: HostFds) -> Result<Infallible,
     // Best effort: a filter around the runtime may refuse it, and what was inherited is legal.
     let _ = scheduling::reset_affinity();
     let attr = channel.await_or_die(Kind::Proceed).pop();
-    if looked_at && by_intermediate {
+    if looked_at && first.is_none() {
         set_dumpable(false);
     }
 
@@ -149,14 +164,14 @@ fn steps(inherited: &Inherited, born: Born, host: HostFds) -> Result<Infallible,
     };
     let stage = Stage {
         process: plan.process.as_ref(),
-        groups_denied: matches!(born, Born::OfIntermediate { groups_denied: true }),
+        groups_denied,
         env: &env,
         seccomp: plan.seccomp.as_ref(),
         hooks: &plan.hooks.start_container,
         label: inherited.label,
         fds,
     };
-    let image = make_image(channel, &stage).map_err(at(Step::N6))?;
+    let image = make_image(channel, &stage, lies).map_err(at(Step::N6))?;
     channel.tell(Kind::Ready).map_err(at(Step::N6))?;
     channel.await_or_die(Kind::Release);
 
@@ -179,10 +194,13 @@ fn steps(inherited: &Inherited, born: Born, host: HostFds) -> Result<Infallible,
 }
 
 /// None where the last stage is this very process.
-fn make_image(channel: &Channel, stage: &Stage) -> Result<Option<last_stage::Image>> {
-    // Nobody else is in here yet, but for the owners of a pid namespace that was joined.
-    let memfd = last_stage::Place::memfd()?;
-    let Some(place) = memfd.or_else(last_stage::Place::tmpfs) else {
+fn make_image(channel: &Channel, stage: &Stage, lies: Lies) -> Result<Option<last_stage::Image>> {
+    let place = match lies {
+        Lies::In(place) => Some(place),
+        Lies::Here => return Ok(None),
+        Lies::Anywhere => last_stage::Place::memfd()?.or_else(last_stage::Place::tmpfs),
+    };
+    let Some(place) = place else {
         channel.warn(last_stage::FORKED)?;
         return Ok(None);
     };

@@ -4,14 +4,16 @@
 //! is mapped by the runtime, becomes its root, and clones init as its own sibling (CLONE_PARENT), so that
 //! init stays the runtime's child and everything new belongs to the mapped root.
 
-use super::init::{self, Born, Inherited};
+use super::init::{self, Born, Inherited, Lies};
 use super::message::{Failed, Kind, Message, Step};
 use crate::error::{Call, Doing, Error, Result};
 use crate::host::denies_setgroups;
 use crate::plan::namespaces::{NsKind, TimeOffset};
 use crate::rootfs::HostFds;
 use crate::sys::clone::clone3_sibling;
+use crate::sys::last_stage::Place;
 use crate::sys::ns;
+use crate::sys::own_image;
 use crate::sys::process::{become_root, close_inherited, exit_now, set_dumpable, set_name};
 use std::convert::Infallible;
 use std::os::fd::AsFd;
@@ -36,6 +38,9 @@ fn steps(inherited: &Inherited, host: HostFds, in_cgroup: bool) -> Result<(), Fa
         set_dumpable(false);
     }
     inherited.enter_cgroups(in_cgroup).map_err(at(Step::I1))?;
+    // Others see what init executes: the file is made out here.
+    let place = if plan.is_seen() { Place::memfd().map_err(at(Step::I1))? } else { None };
+    let protected = plan.is_seen() && own_image::is_protected().map_err(at(Step::I1))?;
     let later = join_what_can_be(inherited).map_err(at(Step::I1))?;
     enter_user_namespace(inherited).map_err(at(Step::I1))?;
     // Of a new one the plan knows it.
@@ -55,6 +60,13 @@ fn steps(inherited: &Inherited, host: HostFds, in_cgroup: bool) -> Result<(), Fa
         .doing("become root of the user namespace")
         .hint("linux.uidMappings and gidMappings must map id 0 or process.user")
         .map_err(at(Step::I2))?;
+
+    let lies = match place {
+        // As for a joiner: with an owner who is mapped it is no better kept than the program.
+        place if protected && place.as_ref().is_none_or(Place::is_within_reach) => Lies::Here,
+        Some(place) => Lies::In(place),
+        None => Lies::Anywhere,
+    };
 
     // I3: what belongs to that user namespace, and what is for children only.
     for joined in later {
@@ -83,9 +95,10 @@ fn steps(inherited: &Inherited, host: HostFds, in_cgroup: bool) -> Result<(), Fa
             flags |= kind.flag() as u64;
         }
     }
-    let init = clone3_sibling(flags, || init::run(inherited, Born::OfIntermediate { groups_denied }, host))
-        .doing("create the container's namespaces")
-        .map_err(at(Step::I4))?;
+    let init =
+        clone3_sibling(flags, || init::run(inherited, Born::OfIntermediate { groups_denied, lies }, host))
+            .doing("create the container's namespaces")
+            .map_err(at(Step::I4))?;
     let message = Message { number: init.pid, ..Message::new(Kind::InitPid) };
     let pidfd: Vec<_> = init.pidfd.iter().map(AsFd::as_fd).collect();
     inherited.channel.send(&message, &pidfd).map_err(at(Step::I4))

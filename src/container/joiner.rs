@@ -89,15 +89,17 @@ fn steps(inherited: &Inherited, born: bool) -> Result<(), Failed> {
     settle_affinity(plan).map_err(at(Step::I1))?;
     label_keys(inherited).map_err(at(Step::I1))?;
     let memfd = last_stage::Place::memfd().map_err(at(Step::I1))?;
+    let into_userns = inherited.join.contains(&NsKind::User);
     // What runs from a read-only image may as well be its own last stage.
-    let protected = memfd.is_none() && own_image::is_protected().map_err(at(Step::I1))?;
+    let asked = memfd.is_none() || into_userns;
+    let protected = asked && own_image::is_protected().map_err(at(Step::I1))?;
 
     // I2: into the container.
     join_namespaces(inherited).doing("join the container's namespaces").map_err(at(Step::I2))?;
     if let Some(root) = inherited.root {
         enter_root(root).doing("change into the container's root").map_err(at(Step::I2))?;
     }
-    if inherited.join.contains(&NsKind::User) {
+    if into_userns {
         become_root((plan.process.uid, plan.process.gid))
             .doing("become root of the user namespace")
             .hint("neither id 0 nor the process's user is mapped there")
@@ -118,6 +120,9 @@ fn steps(inherited: &Inherited, born: bool) -> Result<(), Failed> {
     }
     drop(root);
     let place = memfd.or_else(|| if protected { None } else { last_stage::Place::tmpfs() });
+    // Where our id is mapped (rootless, or the host's root is in the map) the file is no better kept than the program. Our
+    // memory is: it stays of the user namespace that we come from.
+    let place = place.filter(|place| !(into_userns && protected && place.is_within_reach()));
     if place.is_none() && !protected {
         channel.warn(last_stage::FORKED).map_err(at(Step::I3))?;
     }
@@ -131,9 +136,7 @@ fn steps(inherited: &Inherited, born: bool) -> Result<(), Failed> {
         fd(place.as_ref().map(AsFd::as_fd)),
     ];
     close_all_but(plan.process.fds.first_closed(), descriptors_end, &kept);
-    if let Some(keep) = plan.keep_capabilities {
-        capabilities::trim(keep).doing("drop capabilities").map_err(at(Step::I4))?;
-    }
+    capabilities::trim(plan.keep_capabilities).doing("drop capabilities").map_err(at(Step::I4))?;
     let process = clone3_sibling(0, || become_process(inherited, &env, terminal, place))
         .doing("create a process in the container")
         .map_err(at(Step::I4))?;

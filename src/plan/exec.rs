@@ -71,8 +71,8 @@ pub struct ExecPlan {
     /// /dev is the container's: stdio that is the host's /dev/null is exchanged.
     pub own_dev: bool,
     /// Capabilities that the process needs until it has become what it is to be: all others go before
-    /// anybody in the container can see it. None in a user namespace, where they reach no further.
-    pub keep_capabilities: Option<u64>,
+    /// anybody in the container can see it.
+    pub keep_capabilities: u64,
     pub annotations: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -122,10 +122,8 @@ pub fn plan(wanted: &Wanted<'_>, facts: &HostFacts) -> Result<ExecPlan> {
     let cgroups = cgroups(wanted.cgroup, &wanted.flags.cgroups)?;
     Ok(ExecPlan {
         id: wanted.id.to_owned(),
-        keep_capabilities: (!userns).then(|| {
-            let held = held_by_container(wanted.config);
-            needed(&plan, seccomp.is_some()) | one_more(held, grantable)
-        }),
+        keep_capabilities: needed(&plan, seccomp.is_some())
+            | one_more(held_by_container(wanted.config), grantable),
         process: plan,
         seccomp,
         namespaces: wanted.namespaces.to_vec(),

@@ -221,6 +221,52 @@ fn what_joins_runs_from_an_image_that_cannot_be_written() {
     });
 }
 
+/// Before its filter, its last capabilities and its label are in place nobody in the container may trace what joins, not
+/// even where the caller's own id is mapped, as without root or with the host's root in the map.
+#[test]
+fn what_joins_a_user_namespace_is_out_of_its_tracers_reach() {
+    use nix::sys::socket::{Backlog, listen};
+    use std::os::unix::net::{UnixListener, UnixStream};
+    let case = contract!(Root, Seccomp, Userns, Tool("strace"));
+    case.ours_only("stops our process between its filter and its program").run(|t| {
+        for base in [0, 100_000] {
+            let (b, path) = (t.bundle(), t.fresh("agent"));
+            b.userns(base).args(&["/guest", "pause"]).set("process/noNewPrivileges", json!(false));
+            b.set(
+                "linux/seccomp",
+                json!({ "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": path.to_str().unwrap(),
+                    "syscalls": [{ "names": ["mkdir"], "action": "SCMP_ACT_NOTIFY" }] }),
+            );
+            let first = Receiving::at(&path);
+            t.create(&b).ok();
+            t.start(&b).ok();
+            let _agent = first.take();
+            std::fs::remove_file(&path).unwrap();
+            // Nobody takes the listener, so that the process waits, filtered, with all that it will lose.
+            let listener = UnixListener::bind(&path).unwrap();
+            listen(&listener, Backlog::new(0).unwrap()).unwrap();
+            let _waiting = UnixStream::connect(&path).unwrap();
+            let pid_file = t.fresh("pid");
+            let options = ["--pid-file", pid_file.to_str().unwrap()];
+            let exec = t.call(&words(&b, &options, &["/bin/true"])).spawn();
+            let pid = wait_file(&pid_file);
+            let filtered = || {
+                let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+                status.contains("Seccomp:\t2")
+            };
+            assert!(crate::harness::test::wait_until(Duration::from_secs(5), filtered));
+            let init = t.pid(&b.id).to_string();
+            let tracer = ["-t", &init, "-U", "timeout", "1", "strace", "-o", "/dev/null", "-p", &pid];
+            let out = std::process::Command::new("nsenter").args(tracer).output().unwrap();
+            let said = String::from_utf8_lossy(&out.stderr);
+            assert!(said.contains("Operation not permitted"), "{base}: {said}");
+            exec.signal(nix::sys::signal::Signal::SIGKILL);
+            exec.wait();
+            end(t, &b);
+        }
+    });
+}
+
 /// A limit of processes is asked at forks: to look into a full container is possible.
 #[test]
 fn a_full_container_takes_a_process() {

@@ -55,6 +55,16 @@ impl Place {
         make().map(Self::Tmpfs).ok()
     }
 
+    /// Whether this process may read the file by the capabilities that it has in its user namespace, all of them: then the
+    /// owner is mapped there, and what is executed is for the tracers of that namespace (would_dump() in fs/exec.c).
+    pub fn is_within_reach(&self) -> bool {
+        let (fd, flags) = (self.as_fd().as_raw_fd(), libc::AT_EMPTY_PATH | libc::AT_EACCESS);
+        // SAFETY: a live descriptor, an empty string and plain numbers.
+        let answer = unsafe { libc::syscall(libc::SYS_faccessat2, fd, c"".as_ptr(), libc::R_OK, flags) };
+        // Before 5.8 nothing tells.
+        answer == 0 || super::last_errno() != libc::EACCES
+    }
+
     /// Writes the file; it must be executed by this process.
     pub fn fill(self, plan: &[u8]) -> Result<Image> {
         let file = image::executable(plan);
