@@ -12,11 +12,11 @@ skip() { skipped=$((skipped + 1)); echo "ok - $1 # SKIP $2"; }
 # known NAME: prints why this runtime is expected to fail there.
 known() {
     [ -n "$known_file" ] && [ -e "$known_file" ] || return 1
-    local line pattern
+    local line pattern name=${RUNTIME##*/}
     while IFS= read -r line; do
         # The pattern may have alternatives: it ends at the last bar.
         pattern=${line#*|} pattern=${pattern%|*}
-        if [ "${line%%|*}" = "$(basename "$RUNTIME")" ] && grep -qE -- "^($pattern)$" <<<"$1"; then
+        if [ "${line%%|*}" = "$name" ] && grep -qE -- "^($pattern)$" <<<"$1"; then
             echo "${line##*|}"
             return 0
         fi
