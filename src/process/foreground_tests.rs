@@ -145,7 +145,7 @@ fn exit_codes() {
 
 #[test]
 fn signals_reach_the_process() {
-    let loop_ = "echo ready; for i in $(seq 500); do sleep 0.02; done; exit 99";
+    let loop_ = "echo ready; for i in $(seq 3000); do sleep 0.02; done; exit 99";
     let (code, _) =
         run(&format!("trap 'exit 9' TERM; {loop_}"), |pid| kill_process(pid, Signal::TERM).unwrap());
     assert_eq!(code, 9);
@@ -249,7 +249,7 @@ fn a_terminal_is_relayed_and_restored() {
     // Without noflsh the terminal throws away what is written while it is still at sending the signal.
     let mut operator = Operator::start(
         "stty size; stty noflsh; trap 'stty size' WINCH; trap 'echo interrupted; exit 6' INT; echo ready; \
-         read x; echo got=$x; echo again; for i in $(seq 500); do sleep 0.02; done",
+         read x; echo got=$x; echo again; for i in $(seq 3000); do sleep 0.02; done",
     );
     operator.wait_for("blocked");
     operator.wait_for("ready\r\n");

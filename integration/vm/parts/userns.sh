@@ -91,6 +91,8 @@ runs two 'options: ["bind", "idmap"],
     uidMappings: [{containerID: 0, hostID: 200000, size: 1}, {containerID: 70000, hostID: 200007, size: 2}],
     gidMappings: [{containerID: 0, hostID: 200000, size: 1}, {containerID: 70000, hostID: 200008, size: 1}]' "$owners"
 same "mappings of two ranges" $'0 0:0\n1000 65534:65534\n200000 65534:65534\n70000 7:8' "$output"
+runs inline 'options: ["bind", "idmap=uids=0-200000-1#70000-200007-2;gids=@0-0-1#@70000-8-1"]' "$owners"
+same "mappings of two ranges, inside the option" $'0 0:0\n1000 65534:65534\n200000 65534:65534\n70000 7:8' "$output"
 runs readonly 'options: ["bind", "idmap", "ro"]' "$owners; $makes"
 has "idmap, ro: owners" '^1000 1000:1000$' "$output"
 has "idmap, ro: read-only" 'Read-only file system' "$output"
@@ -204,8 +206,8 @@ runs fs 'type: "tmpfs", source: "tmpfs", options: ["idmap"]' true
 refused "a new file system cannot be idmapped" . fs
 if ours; then
     has "a new file system cannot be idmapped: the words" 'mounts\[[0-9]+\]: only bind mounts can be idmapped' "$output"
-    runs inline 'options: ["bind", "idmap=uids=0-200000-10;gids=0-200000-10"]' true
-    refused "mappings inside the option are not known" 'mounts\[[0-9]+\]\.options: .*idmap=uids' inline
+    runs short 'options: ["bind", "idmap=uids=0-200000;gids=0-200000-10"]' true
+    refused "mappings inside the option: not of three numbers" 'idmap=uids=.*FROM-TO-SIZE.*mounts\[[0-9]+\]\.options' short
 fi
 same "no container is left" "" "$(rt list --quiet 2>/dev/null)"
 closing
