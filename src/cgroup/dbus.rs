@@ -79,6 +79,12 @@ impl From<Failure> for Error {
     }
 }
 
+/// EXTERNAL without a name: we are whom the kernel tells the server of, whatever number that is on its side of a user
+/// namespace, as sd-bus does since systemd 242. All in one: a systemd that waits for BEGIN reads the first message along with
+/// it, and does not look at that before the next one comes. The leading zero byte carries our credentials. The answers are
+/// DATA and OK, or twice OK from an older systemd.
+const NAMELESS: &str = "\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n";
+
 #[derive(Debug)]
 pub struct Bus {
     socket: OwnedFd,
@@ -91,43 +97,47 @@ impl Bus {
     /// Connects and says who we are: `uid` as the server sees it (the outer one in a user namespace), if it asks.
     pub fn connect(path: &Path, uid: u32) -> Result<Self> {
         let mut bus = Self::new(connect_unix_stream(path)?);
-        bus.authenticate(uid).doing_with(|| format!("be let in by the bus at {}", path.display()))?;
-        Ok(bus)
+        let mut answer = bus.greet(NAMELESS, 2);
+        let asks = match &answer {
+            Ok(line) => !line.starts_with("OK "),
+            Err(e) => e.errno() != libc::ETIMEDOUT,
+        };
+        if asks {
+            let identity: String = uid.to_string().bytes().map(|digit| format!("{digit:02x}")).collect();
+            bus = Self::new(connect_unix_stream(path)?);
+            answer = bus.greet(&format!("\0AUTH EXTERNAL {identity}\r\nBEGIN\r\n"), 1);
+        }
+        let doing = || format!("be let in by the bus at {}", path.display());
+        match answer.doing_with(doing)? {
+            line if line.starts_with("OK ") => Ok(bus),
+            line => Err(Error::new(format!("it does not accept uid {uid}: {line}"))).doing_with(doing),
+        }
     }
 
     fn new(socket: OwnedFd) -> Self {
         Self { socket, serial: 0, received: Vec::new(), signals: VecDeque::new() }
     }
 
-    /// EXTERNAL without a name: we are whom the kernel tells the server of, whatever number that is on its side of a user
-    /// namespace. As sd-bus does since systemd 242, whose server before that says OK where others want DATA: so each
-    /// line is waited for.
-    fn authenticate(&mut self, uid: u32) -> Result<()> {
+    /// The dialogue before the messages; gives the last of `answers` lines, or the first refusal.
+    fn greet(&mut self, lines: &str, answers: u32) -> Result<String> {
         let deadline = Instant::now() + PATIENCE;
-        // The leading zero byte carries our credentials.
-        let mut line = self.ask("\0AUTH EXTERNAL", deadline)?;
-        if line == "DATA" {
-            line = self.ask("DATA", deadline)?;
+        self.send(lines.as_bytes())?;
+        let mut line = String::new();
+        for _ in 0..answers {
+            line = self.line(deadline)?;
+            if line.starts_with("REJECTED") {
+                break;
+            }
         }
-        if line.starts_with("REJECTED") {
-            let identity: String = uid.to_string().bytes().map(|digit| format!("{digit:02x}")).collect();
-            line = self.ask(&format!("AUTH EXTERNAL {identity}"), deadline)?;
-        }
-        if !line.starts_with("OK ") {
-            return Err(Error::new(format!("it does not accept uid {uid}: {line}")));
-        }
-        // There is nothing to negotiate.
-        self.send(b"BEGIN\r\n")
+        Ok(line)
     }
 
-    /// One line of the dialogue before the messages, and the answer.
-    fn ask(&mut self, line: &str, deadline: Instant) -> Result<String> {
-        self.send(format!("{line}\r\n").as_bytes())?;
+    fn line(&mut self, deadline: Instant) -> Result<String> {
         loop {
             if let Some(end) = self.received.windows(2).position(|two| two == b"\r\n") {
                 let rest = self.received.split_off(end + 2);
-                let answer = std::mem::replace(&mut self.received, rest);
-                return Ok(String::from_utf8_lossy(&answer[..end]).into_owned());
+                let line = std::mem::replace(&mut self.received, rest);
+                return Ok(String::from_utf8_lossy(&line[..end]).into_owned());
             }
             if self.received.len() > LONGEST {
                 return Err(Error::new("its answer has no end"));
@@ -415,35 +425,38 @@ mod tests {
         assert_eq!(body.at, 16);
     }
 
-    /// Each line that is said, and what a server answers to it.
-    fn authenticated(dialogue: &'static [(&str, &str)]) -> Result<()> {
-        use std::io::{BufRead, BufReader, Write};
-        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    /// For each connection what is said, and what a server answers to it.
+    fn connected(dialogues: &'static [(&str, &str)]) -> Result<()> {
+        use std::io::{Read, Write};
+        let dir = std::env::temp_dir().join(format!("orlop-bus-{}-{}", std::process::id(), dialogues.len()));
+        std::fs::create_dir(&dir).unwrap();
+        let path = dir.join("bus");
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
         let server = std::thread::spawn(move || {
-            let mut lines = BufReader::new(theirs.try_clone().unwrap()).lines();
-            for (said, answer) in dialogue {
-                assert_eq!(lines.next().unwrap().unwrap(), *said);
-                (&theirs).write_all(answer.as_bytes()).unwrap();
+            for (said, answer) in dialogues {
+                let mut client = listener.accept().unwrap().0;
+                let mut heard = vec![0; said.len()];
+                client.read_exact(&mut heard).unwrap();
+                assert_eq!(String::from_utf8(heard).unwrap(), *said);
+                client.write_all(answer.as_bytes()).unwrap();
             }
         });
-        let done = Bus::new(ours.into()).authenticate(7);
+        let done = Bus::connect(&path, 7).map(drop);
         server.join().unwrap();
+        std::fs::remove_dir_all(dir).unwrap();
         done
     }
 
     #[test]
     fn who_we_are_is_named_only_where_it_must_be() {
-        const PLAIN: &str = "\0AUTH EXTERNAL";
-        let (data, ok, no) = ("DATA\r\n", "OK 01ab\r\n", "REJECTED EXTERNAL\r\n");
-        const NAMED: &str = "AUTH EXTERNAL 37";
-        let usual = [(PLAIN, data), ("DATA", ok), ("BEGIN", "")];
-        let old = [(PLAIN, ok), ("BEGIN", "")];
-        let strict = [(PLAIN, data), ("DATA", no), (NAMED, ok), ("BEGIN", "")];
-        let at_once = [(PLAIN, no), (NAMED, ok), ("BEGIN", "")];
-        for dialogue in [usual.to_vec(), old.to_vec(), strict.to_vec(), at_once.to_vec()] {
-            authenticated(dialogue.leak()).unwrap();
+        const NAMED: &str = "\0AUTH EXTERNAL 37\r\nBEGIN\r\n";
+        let no = "REJECTED EXTERNAL\r\n";
+        connected(&[(NAMELESS, "DATA\r\nOK 01ab\r\n")]).unwrap();
+        connected(&[(NAMELESS, "OK 01ab\r\nOK 01ab\r\n")]).unwrap();
+        for refusal in ["DATA\r\nREJECTED EXTERNAL\r\n", "REJECTED EXTERNAL\r\nERROR\r\nERROR\r\n", ""] {
+            connected(vec![(NAMELESS, refusal), (NAMED, "OK 01ab\r\n")].leak()).unwrap();
         }
-        let refused = authenticated(vec![(PLAIN, no), (NAMED, no)].leak()).unwrap_err();
+        let refused = connected(vec![(NAMELESS, no), (NAMED, no)].leak()).unwrap_err();
         assert!(refused.to_string().contains("uid 7: REJECTED"), "{refused}");
     }
 
