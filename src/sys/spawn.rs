@@ -4,7 +4,7 @@
 use crate::error::{Call, Error, Result};
 use crate::sys::clone::{Unseen, fork};
 use crate::sys::memfd::memfd_create;
-use crate::sys::pidfd::{is_waitable, poll_child, real, wait_child};
+use crate::sys::pidfd::{has_ended, is_waitable, poll_child, real, wait_child};
 use crate::sys::process::{Ended, exit_now, reset_signals};
 use rustix::event::{PollFd, PollFlags};
 use std::convert::Infallible;
@@ -116,6 +116,9 @@ pub fn execve(path: &CStr, args: &[CString], env: &[CString]) -> i32 {
     super::last_errno()
 }
 
+/// How often is looked whether the process that a program serves has ended.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// How the reading of the output ended.
 enum Collected {
     All(String),
@@ -129,8 +132,11 @@ fn collect(
     deadline: Option<Instant>,
     serves: Option<BorrowedFd<'_>>,
 ) -> Result<Collected> {
-    // Without real pidfds nothing tells of the end, and the program is waited for.
-    let serves = serves.filter(|pidfd| is_waitable(*pidfd) && real(*pidfd).is_ok());
+    // Without real pidfds nothing tells of the end: it is looked for.
+    let (serves, looked) = match serves {
+        Some(pidfd) if !is_waitable(pidfd) || real(pidfd).is_err() => (None, Some(pidfd)),
+        told => (told, None),
+    };
     let mut kept = Vec::new();
     let mut open = true;
     loop {
@@ -143,14 +149,15 @@ fn collect(
             polls.push(PollFd::new(output, PollFlags::IN));
         }
         polls.extend(serves.map(|pidfd| PollFd::from_borrowed_fd(pidfd, PollFlags::IN)));
-        let ended = poll_child(&mut polls, child, left)?;
+        let wait = looked.map_or(left, |_| Some(left.unwrap_or(LOOK).min(LOOK)));
+        let ended = poll_child(&mut polls, child, wait)?;
         let ready = |at: usize| polls.get(at).is_some_and(|poll| !poll.revents().is_empty());
         let (readable, orphaned) = (open && ready(0), ready(usize::from(open)));
         if readable {
             open = take(output, &mut kept)?;
         } else if ended {
             return Ok(Collected::All(String::from_utf8_lossy(&kept).trim().to_owned()));
-        } else if orphaned {
+        } else if orphaned || looked.is_some_and(has_ended) {
             return Ok(Collected::Orphaned);
         }
     }

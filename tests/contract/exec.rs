@@ -80,7 +80,7 @@ fn stdio_belongs_to_the_user_and_null_is_the_containers() {
 /// Who repairs it execs, and has a /dev/null of the host for standard input.
 #[test]
 fn a_broken_null_keeps_nobody_out() {
-    contract!(Root).differs("runc", "takes whatever file is there").run(|t| {
+    contract!(Root, MountSetattr).differs("runc", "takes whatever file is there").run(|t| {
         let b = t.running();
         let null = format!("/proc/{}/root/dev/null", t.pid(&b.id));
         std::fs::remove_file(&null).unwrap();

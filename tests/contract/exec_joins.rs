@@ -213,7 +213,10 @@ fn what_joins_runs_from_an_image_that_cannot_be_written() {
             let image = nix::sys::statvfs::statvfs(exe.as_str()).unwrap();
             let readonly = image.flags().contains(nix::sys::statvfs::FsFlags::ST_RDONLY);
             let target = std::fs::read_link(&exe).unwrap();
-            assert!(readonly || target.starts_with("/memfd:orlop"), "{target:?}, user namespace: {userns}");
+            assert!(
+                readonly || target.to_string_lossy().starts_with("/memfd:orlop"),
+                "{target:?}, user namespace: {userns}"
+            );
             exec.signal(nix::sys::signal::Signal::SIGKILL);
             exec.wait();
             end(t, &b);
@@ -227,7 +230,7 @@ fn what_joins_runs_from_an_image_that_cannot_be_written() {
 fn what_joins_a_user_namespace_is_out_of_its_tracers_reach() {
     use nix::sys::socket::{Backlog, listen};
     use std::os::unix::net::{UnixListener, UnixStream};
-    let case = contract!(Root, Seccomp, Userns, Tool("strace"));
+    let case = contract!(Root, Seccomp, Userns, PidfdGetfd, Tool("strace"));
     case.ours_only("stops our process between its filter and its program").run(|t| {
         for base in [0, 100_000] {
             let (b, path) = (t.bundle(), t.fresh("agent"));

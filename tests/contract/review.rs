@@ -227,7 +227,7 @@ fn rootless_by_its_own_template() {
 /// A /proc that shows an ordinary user only what it may trace.
 #[test]
 fn rootless_below_a_proc_with_hidepid() {
-    contract!(Root, Userns, Tool("setpriv"), Tool("unshare")).ours_only("templates differ").run(|t| {
+    contract!(Root, Userns, Pidfd, Tool("setpriv"), Tool("unshare")).ours_only("templates differ").run(|t| {
         for hidepid in ["mount -t proc -o hidepid=1 proc /proc && exec \"$@\"", "mount -t proc -o hidepid=2 proc /proc && exec \"$@\""] {
             let b = t.bundle();
             give(t, &b);
