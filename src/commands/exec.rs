@@ -4,12 +4,12 @@
 use super::{Context, Outcome, absolute, write_pid_file};
 use crate::console::relay::{Relay, check_console_socket, host_terminal};
 use crate::container::exec::{self, Executed, Joined, Request};
-use crate::container::guard;
+use crate::container::{guard, stored};
 use crate::error::{Doing, Error, Result};
 use crate::plan::exec::{ExecPlan, Flags, Wanted};
 use crate::process::foreground;
 use crate::spec::{self, Bundle};
-use crate::state::{Entry, Record, store};
+use crate::state::{Entry, Record};
 use anyhow::Context as _;
 use clap::Parser;
 use rustix::process::Pid;
@@ -83,7 +83,7 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
 fn execute(context: &Context, args: &Args) -> Outcome {
     let (id, command) = args.words.split_first().ok_or_else(|| Error::new("container id cannot be empty"))?;
     let (_, entry, record) = context.container(id)?;
-    let config = saved_config(&entry)?;
+    let config = stored::config(&entry)?;
     // Before the process file is read, which may be a pipe: all of this command happens again.
     let descriptors = [args.process.as_deref(), context.global.log.as_deref()];
     if crate::plan::exec::is_exposed(&config, &record.namespaces, record.own_pid_namespace) {
@@ -113,14 +113,6 @@ fn execute(context: &Context, args: &Args) -> Outcome {
         false => foreground(context, &paths, (&entry, &record, &request), terminal),
     };
     Ok(outcome.map_err(|e| in_words(args, e))?)
-}
-
-/// The configuration as it was at create. It goes with the container, which may be deleted at this moment.
-fn saved_config(entry: &Entry) -> Result<Bundle> {
-    match spec::load(entry.path(), Some(&entry.path().join(store::CONFIG))) {
-        Err(_) if !entry.is_named()? => Err(store::no_container()),
-        config => config.doing("read the container's configuration"),
-    }
 }
 
 /// What came by a flag is called by its name.

@@ -12,11 +12,8 @@ use clap::Parser;
 pub struct Args {}
 
 pub fn run(_: &Context, _: &Args) -> Outcome {
-    let supported: Vec<&str> = seccomp::FLAGS
-        .into_iter()
-        .filter(|flag| host::knows_filter_flags(seccomp::flags_of(*flag)))
-        .filter_map(|flag| features::SECCOMP_FLAGS.into_iter().find(|word| *word == flag.to_string()))
-        .collect();
+    let supported = host::seccomp_flags();
+    let supported: Vec<&str> = supported.iter().map(String::as_str).collect();
     let build = features::Build {
         version: env!("CARGO_PKG_VERSION"),
         commit: Some(env!("ORLOP_COMMIT")),

@@ -5,14 +5,6 @@ use crate::cli::truth;
 use clap::{ArgAction, Command};
 use std::ffi::OsString;
 
-/// Whether any of `args` could need [`rewrite`]: the command's own parser is built twice only then.
-pub fn are_there(args: &[OsString]) -> bool {
-    args.iter().any(|arg| {
-        let bytes = arg.as_encoded_bytes();
-        bytes.len() > 2 && bytes[0] == b'-' && (bytes[1] != b'-' || bytes.contains(&b'='))
-    })
-}
-
 /// `args` of `command`, its name not among them. What stands behind the words of `exec` is another program's.
 pub fn rewrite(command: &Command, args: Vec<OsString>) -> Vec<OsString> {
     let ends_at_word = command.get_positionals().any(clap::Arg::is_trailing_var_arg_set);
@@ -81,8 +73,7 @@ mod tests {
 
     fn rewritten(command: &Command, line: &str) -> String {
         let args: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
-        let done = if are_there(&args) { rewrite(command, args) } else { args };
-        done.iter().map(|arg| arg.to_string_lossy()).collect::<Vec<_>>().join(" ")
+        rewrite(command, args).iter().map(|arg| arg.to_string_lossy()).collect::<Vec<_>>().join(" ")
     }
 
     #[test]

@@ -138,12 +138,10 @@ fn help(context: &Context, args: Vec<OsString>) -> Outcome {
 
 /// Parses the command's own arguments with its own small parser and runs it.
 fn with<A: Parser>(name: &str, args: Vec<OsString>, run: impl FnOnce(A) -> Outcome) -> Outcome {
-    let args = match go_flags::are_there(&args) {
-        true => go_flags::rewrite(&A::command(), args),
-        false => args,
-    };
+    let command = A::command();
+    let args = go_flags::rewrite(&command, args);
     let argv = std::iter::once(OsString::from(format!("orlop {name}"))).chain(args);
-    match A::try_parse_from(argv) {
+    match command.try_get_matches_from(argv).and_then(|matches| A::from_arg_matches(&matches)) {
         Ok(args) => run(args),
         Err(e) if !e.use_stderr() => print(&e.to_string()),
         Err(e) => Err(usage(name, &e.to_string()).into()),

@@ -2,7 +2,7 @@
 
 use super::{Context, Outcome};
 use crate::container::start::{self, Words};
-use crate::container::{delete, status};
+use crate::container::{delete, status, stored};
 use crate::error::Kind;
 use crate::process::notify::Notify;
 use crate::state::{Entry, Record, Root};
@@ -67,8 +67,7 @@ pub fn release(context: &Context, root: &Root, entry: &Entry, record: &Record) -
 
 /// args[0] and the hooks, from the kept config.json: only for the words of a failure.
 fn words(entry: &Entry) -> Words {
-    let path = entry.path().join(crate::state::store::CONFIG);
-    let Ok(bundle) = crate::spec::load(entry.path(), Some(&path)) else { return Words::default() };
+    let Ok(bundle) = stored::config(entry) else { return Words::default() };
     let argv = bundle.spec.process().as_ref().and_then(|process| process.args().clone());
     Words {
         argv0: argv.and_then(|args| args.into_iter().next()).unwrap_or_default(),

@@ -4,7 +4,7 @@
 //! undone: init killed and reaped, cgroups and state removed. Whatever is killed leaves a record from
 //! which one `delete --force` removes the rest.
 
-use super::heard::Heard;
+use super::heard::{Heard, LAST_WORD};
 use super::hooks::{self, HookState, OCI_VERSION};
 use super::init::{self, Inherited};
 use super::message::{Channel, Kind, Message};
@@ -32,9 +32,6 @@ use std::time::Duration;
 /// How often, and with what pauses, is looked whether init sleeps at its gate: 50 ms at most.
 const GATE_LOOKS: u32 = 500;
 const GATE_PAUSE: Duration = Duration::from_micros(100);
-
-/// How long an init that nobody has told us of may take to see that it is alone.
-const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// What `create` is asked to do besides the plan.
 #[derive(Debug)]

@@ -5,7 +5,7 @@
 //! killed and reaped.
 
 use super::create::send_pidfd;
-use super::heard::Heard;
+use super::heard::{Heard, LAST_WORD};
 use super::hooks::{HookState, OCI_VERSION};
 use super::joiner::{self, Inherited};
 use super::message::{Channel, Kind, Message};
@@ -29,9 +29,6 @@ use rustix::fs::{Mode, OFlags};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
-
-/// How long a process that nobody has told us of may take to see that it is alone.
-const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// Far longer than kill --all and delete --force hold in the freezer those whom they kill.
 const KILLING: Duration = Duration::from_millis(100);

@@ -9,6 +9,10 @@ use crate::sys::clone::Child;
 use crate::sys::pidfd;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+/// How long a process that nobody has told us of may take to see that it is alone.
+pub const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// A child's words so far.
 #[derive(Debug)]

@@ -101,7 +101,7 @@ fn steps(inherited: &Inherited, born: Born, host: HostFds) -> Result<Infallible,
         Born::OfRuntime { in_cgroup } => (Some(in_cgroup), false, Lies::Anywhere),
         Born::OfIntermediate { groups_denied, lies } => (None, groups_denied, lies),
     };
-    let looked_at = !plan.hide_early && plan.namespaces.joins(NsKind::Pid).is_none();
+    let looked_at = !plan.hide_early && !plan.is_seen();
     if plan.hide_early || first.is_none() {
         set_dumpable(looked_at);
     }
@@ -226,8 +226,7 @@ fn join_keyring(inherited: &Inherited) -> Result<()> {
         let attr = proc.open_file("self/attr", OFlags::PATH | OFlags::DIRECTORY)?;
         set_key_label(attr.as_fd(), label)?;
     }
-    // Where there are no keys, there are none to be kept from.
-    keyring::join(plan).map(drop)
+    keyring::join(plan)
 }
 
 fn create_container_hooks(plan: &CreatePlan) -> Result<()> {

@@ -217,8 +217,7 @@ fn enter_root(root: BorrowedFd<'_>) -> Result<()> {
 
 fn join_keyring(inherited: &Inherited) -> Result<()> {
     let Some(plan) = &inherited.plan.process.keyring else { return Ok(()) };
-    // Where there are no keys, there are none to be kept from.
-    keyring::join(plan).map(drop)
+    keyring::join(plan)
 }
 
 /// From the container's own devpts; the master travels to the runtime.

@@ -23,4 +23,5 @@ pub mod pause;
 pub mod ps;
 pub mod start;
 pub mod status;
+pub mod stored;
 pub mod update;

@@ -1,12 +1,13 @@
 //! `update`: new limits for a container that lives. All of them hold afterwards, or the old ones do.
 
 use super::status::{Status, status};
+use super::stored;
 use crate::cgroup::{self, Manager};
 use crate::error::{Doing, Error, Result};
 use crate::plan;
 use crate::plan::cgroup::keep;
 use crate::spec::Part;
-use crate::state::{Entry, Record, store};
+use crate::state::{Entry, Record};
 use oci_spec::runtime::LinuxResources;
 
 /// Returns warnings. 0 means "leave it", for pids too: engines send it for whatever they do not change.
@@ -58,9 +59,8 @@ fn keep_memory(entry: &Entry, record: &Record, resources: &mut LinuxResources) -
         return Ok(());
     }
     let Some(held) = Manager::open(&record.cgroup).memory_held()? else { return Ok(()) };
-    // A configuration that cannot be read any more says nothing.
-    let stored = crate::spec::load(entry.path(), Some(&entry.path().join(store::CONFIG))).ok();
-    let stored = stored.as_ref().and_then(|bundle| bundle.spec.linux().as_ref()?.resources().as_ref());
+    let config = stored::config(entry)?;
+    let stored = config.spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
     resources.set_memory(keep::memory(resources, stored, held));
     Ok(())
 }

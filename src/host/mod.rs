@@ -5,12 +5,13 @@ pub mod cgroup;
 pub mod process;
 mod systemd;
 
-pub use crate::sys::seccomp::knows_filter_flags;
 pub use process::{ProcessStat, process_stat};
 
 use crate::error::{Call, Doing, Result};
 use crate::plan::cgroup::Driver;
 use crate::plan::facts::HostFacts;
+use crate::plan::seccomp;
+use crate::sys::seccomp::knows_filter_flags;
 use rustix::fs::{Mode, OFlags};
 
 /// /proc/sys/kernel/random/boot_id, without its newline.
@@ -27,15 +28,17 @@ pub fn environment() -> Vec<String> {
 
 /// The facts that every plan is made from.
 pub fn facts(driver: Driver) -> Result<HostFacts> {
+    let process = process_facts()?;
     if driver == Driver::Disabled {
         // A kernel may have none at all.
-        return process_facts();
+        return Ok(process);
     }
     let mut cgroups = cgroup::facts()?;
     if driver == Driver::Systemd {
-        cgroups.manager = Some(systemd::facts(&cgroups.hierarchies)?);
+        let manager = systemd::facts(&cgroups.hierarchies, process.in_user_namespace, process.euid)?;
+        cgroups.manager = Some(manager);
     }
-    Ok(HostFacts { cgroups, ..process_facts()? })
+    Ok(HostFacts { cgroups, ..process })
 }
 
 /// The same without cgroups: an existing container has its own in its record.
@@ -59,6 +62,12 @@ pub fn process_facts() -> Result<HostFacts> {
         ),
         notify_socket: variable("NOTIFY_SOCKET"),
     })
+}
+
+/// The names of the filter flags that this kernel takes, of those that a profile may have.
+pub fn seccomp_flags() -> Vec<String> {
+    let taken = seccomp::FLAGS.into_iter().filter(|flag| knows_filter_flags(seccomp::flags_of(*flag)));
+    taken.map(|flag| flag.to_string()).collect()
 }
 
 /// Whether the user namespace of a process, a number or "self", denies setgroups(2). No where that cannot be known: then

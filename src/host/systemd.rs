@@ -1,6 +1,6 @@
 //! The systemd that makes units for us, and where it is itself. Read for the systemd driver only.
 
-use super::{in_user_namespace, read};
+use super::read;
 use crate::error::Result;
 use crate::plan::cgroup::Version;
 use crate::plan::cgroup::facts::{Asker, HostHierarchy, ManagerFacts};
@@ -9,9 +9,8 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 /// The manager of the system for its root, the user's own for everybody else.
-pub fn facts(hierarchies: &[HostHierarchy]) -> Result<ManagerFacts> {
-    let euid = rustix::process::geteuid().as_raw();
-    let outer = outer_uid_here(in_user_namespace()?, euid)?;
+pub fn facts(hierarchies: &[HostHierarchy], in_user_namespace: bool, euid: u32) -> Result<ManagerFacts> {
+    let outer = outer_uid_here(in_user_namespace, euid)?;
     if euid != 0 || outer != 0 && !is_system_ours() {
         let own = hierarchies.iter().find(|h| h.version == Version::V2).map_or("/", |host| &host.own);
         // hidepid: process 1 is not for everybody's eyes.

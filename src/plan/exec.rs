@@ -8,7 +8,7 @@
 use super::capabilities;
 use super::cgroup::attach::{self, AttachPlan};
 use super::cgroup::{CgroupRecord, Hierarchy};
-use super::facts::HostFacts;
+use super::facts::{CAP_SETGID, CAP_SETUID, HostFacts};
 use super::ids;
 use super::namespaces::NsKind;
 use super::process::{self, ProcessPlan};
@@ -79,8 +79,6 @@ pub struct ExecPlan {
 }
 
 /// capabilities(7).
-const CAP_SETGID: u64 = 1 << 6;
-const CAP_SETUID: u64 = 1 << 7;
 const CAP_SETPCAP: u64 = 1 << 8;
 const CAP_SYS_PTRACE: u64 = 1 << 19;
 const CAP_SYS_ADMIN: u64 = 1 << 21;

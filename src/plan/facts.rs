@@ -3,6 +3,10 @@
 use super::cgroup::facts::{Asker, CgroupFacts};
 use serde::Serialize;
 
+/// capabilities(7).
+pub const CAP_SETGID: u64 = 1 << 6;
+pub const CAP_SETUID: u64 = 1 << 7;
+
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct HostFacts {
     pub euid: u32,
@@ -24,8 +28,6 @@ pub struct HostFacts {
 impl HostFacts {
     /// Any ids can be mapped.
     pub fn maps_ids(&self) -> bool {
-        const CAP_SETGID: u64 = 1 << 6;
-        const CAP_SETUID: u64 = 1 << 7;
         self.grantable & CAP_SETUID != 0 && self.grantable & CAP_SETGID != 0
     }
 }

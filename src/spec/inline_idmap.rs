@@ -1,6 +1,7 @@
 //! `idmap=uids=0-1000-10#10-2000-5;gids=…` among the options of a mount: Podman's and crun's way to say its mappings,
 //! turned into `uidMappings`, `gidMappings` and the option of the spec. Pure.
 
+use super::mapping_of;
 use crate::error::{Error, Result};
 use oci_spec::runtime::{LinuxIdMapping, LinuxIdMappingBuilder, Mount, Spec};
 
@@ -70,8 +71,7 @@ fn mapping(range: &str, container: &[LinuxIdMapping], option: &str) -> Result<Li
 }
 
 fn host_id(container: &[LinuxIdMapping], id: u32) -> Option<u32> {
-    let map =
-        container.iter().find(|map| id >= map.container_id() && id - map.container_id() < map.size())?;
+    let map = mapping_of(id, container)?;
     map.host_id().checked_add(id - map.container_id())
 }
 

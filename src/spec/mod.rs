@@ -19,13 +19,18 @@ mod tests;
 mod validate;
 
 use crate::error::{Call, Doing, Error, Result};
-use oci_spec::runtime::{LinuxResources, Process, Spec};
+use oci_spec::runtime::{LinuxIdMapping, LinuxResources, Process, Spec};
 use serde::Serialize;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 pub use validate::{validate, validate_process, validate_resources};
+
+/// The mapping that an id of the namespace falls into.
+fn mapping_of(id: u32, mappings: &[LinuxIdMapping]) -> Option<&LinuxIdMapping> {
+    mappings.iter().find(|map| id >= map.container_id() && id - map.container_id() < map.size())
+}
 
 /// The runtime-spec version this runtime implements; oci-spec's own constant is older.
 pub const OCI_VERSION: &str = "1.3.0";

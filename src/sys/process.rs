@@ -56,8 +56,8 @@ pub fn setsid() -> Result<()> {
     rustix::process::setsid().map(|_| ()).call("setsid")
 }
 
-/// All user and group ids of this process become 0 of its user namespace. Where an id 0 is not mapped (EINVAL),
-/// `otherwise` (user, group) serves: without a root there, the change takes no capabilities (capabilities(7)).
+/// All user and group ids of this process become 0 of its user namespace. Where an id 0 is not mapped (EINVAL), `uid` or
+/// `gid` serves: without a root there, the change takes no capabilities (capabilities(7)).
 pub fn become_root((uid, gid): (u32, u32)) -> Result<()> {
     // SAFETY: plain numbers; raw calls, because libc's wrappers signal threads that do not exist here.
     let set = |number, id: u32| match unsafe { libc::syscall(number, id, id, id) } {
@@ -119,7 +119,6 @@ pub fn close_inherited(fd: BorrowedFd) {
 pub fn descriptors_end() -> u32 {
     /// What is opened until then takes the lowest free numbers.
     const MORE: u32 = 256;
-    const MOST: u64 = 1 << 20;
     // SAFETY: plain numbers; above every descriptor, so nothing is closed.
     if unsafe { libc::syscall(libc::SYS_close_range, u32::MAX, u32::MAX, 0) } == 0 {
         return u32::MAX;
@@ -127,13 +126,7 @@ pub fn descriptors_end() -> u32 {
     // Before 5.9 they are closed one by one: where a service has no limit, a billion numbers.
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let size = status.lines().find_map(|line| line.strip_prefix("FDSize:")?.trim().parse::<u32>().ok());
-    size.map_or_else(
-        || {
-            let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
-            limit.unwrap_or(MOST).min(MOST) as u32
-        },
-        |size| size.saturating_add(MORE),
-    )
+    size.map_or_else(super::stdio::limit, |size| size.saturating_add(MORE))
 }
 
 /// In a child that will never return to its callers: closes every descriptor from `first` to `end` ([`descriptors_end`])

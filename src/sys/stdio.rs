@@ -88,12 +88,15 @@ fn each_of_proc(first: u32) -> Result<()> {
     Ok(())
 }
 
-/// As many as may be open; a limit that was lowered closes nothing, so the hard one.
-fn each_number(first: u32) {
+/// The end of the numbers that descriptors may have, within reason; a limit that was lowered closes nothing, so by the
+/// hard one.
+pub fn limit() -> u32 {
     const MOST: u64 = 1 << 20;
-    let limit =
-        rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(MOST).min(MOST);
-    for number in first..limit as u32 {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(MOST).min(MOST) as u32
+}
+
+fn each_number(first: u32) {
+    for number in first..limit() {
         // SAFETY: F_SETFD takes no pointer; a number that is not open is answered with EBADF.
         unsafe { libc::fcntl(number.cast_signed(), libc::F_SETFD, libc::FD_CLOEXEC) };
     }

@@ -381,7 +381,7 @@ fn the_idmap_option_has_mappings_of_its_own() {
         let b = t.bundle();
         b.userns(100_000);
         bind(&b, &host_dir(t), "/d", &["bind", "idmap=uids=0-1"]);
-        t.create(&b).fails();
+        t.create(&b).fails_with("0-1");
         t.nothing_left(&b.id);
     });
 }

@@ -2,7 +2,7 @@
 
 use crate::contract;
 use crate::harness::exec::{end, links, report, report_of_file, words};
-use crate::harness::socket::Receiving;
+use crate::harness::socket::{Receiving, full};
 use crate::harness::test::{parse_report, slow, wait_file};
 use crate::harness::{config, leftovers, namespaced, of};
 use serde_json::{Value, json};
@@ -191,8 +191,6 @@ fn the_runtimes_binary_is_not_a_programs_to_run() {
 /// record, and may be outside of its user namespace. So whatever anybody in there sees runs from what cannot be written.
 #[test]
 fn what_joins_runs_from_an_image_that_cannot_be_written() {
-    use nix::sys::socket::{Backlog, listen};
-    use std::os::unix::net::{UnixListener, UnixStream};
     contract!(Root, Userns).ours_only("looks at how the image is held").run(|t| {
         for userns in [false, true] {
             let b = t.bundle();
@@ -203,9 +201,7 @@ fn what_joins_runs_from_an_image_that_cannot_be_written() {
             t.start(&b).ok();
             // Nobody accepts, and the queue is full: exec stays where its process is there and not yet released.
             let (path, pid_file) = (t.fresh("pidfd"), t.fresh("pid"));
-            let listener = UnixListener::bind(&path).unwrap();
-            listen(&listener, Backlog::new(0).unwrap()).unwrap();
-            let _waiting = UnixStream::connect(&path).unwrap();
+            let _full = full(&path);
             let options =
                 ["--pid-file", pid_file.to_str().unwrap(), "--pidfd-socket", path.to_str().unwrap()];
             let exec = t.call(&words(&b, &options, &["/bin/true"])).spawn();
@@ -228,8 +224,6 @@ fn what_joins_runs_from_an_image_that_cannot_be_written() {
 /// even where the caller's own id is mapped, as without root or with the host's root in the map.
 #[test]
 fn what_joins_a_user_namespace_is_out_of_its_tracers_reach() {
-    use nix::sys::socket::{Backlog, listen};
-    use std::os::unix::net::{UnixListener, UnixStream};
     let case = contract!(Root, Seccomp, Userns, PidfdGetfd, Tool("strace"));
     case.ours_only("stops our process between its filter and its program").run(|t| {
         for base in [0, 100_000] {
@@ -246,9 +240,7 @@ fn what_joins_a_user_namespace_is_out_of_its_tracers_reach() {
             let _agent = first.take();
             std::fs::remove_file(&path).unwrap();
             // Nobody takes the listener, so that the process waits, filtered, with all that it will lose.
-            let listener = UnixListener::bind(&path).unwrap();
-            listen(&listener, Backlog::new(0).unwrap()).unwrap();
-            let _waiting = UnixStream::connect(&path).unwrap();
+            let _full = full(&path);
             let pid_file = t.fresh("pid");
             let options = ["--pid-file", pid_file.to_str().unwrap()];
             let exec = t.call(&words(&b, &options, &["/bin/true"])).spawn();

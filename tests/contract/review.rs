@@ -228,16 +228,17 @@ fn rootless_by_its_own_template() {
 #[test]
 fn rootless_below_a_proc_with_hidepid() {
     contract!(Root, Userns, Pidfd, Tool("setpriv"), Tool("unshare")).ours_only("templates differ").run(|t| {
-        for hidepid in ["mount -t proc -o hidepid=1 proc /proc && exec \"$@\"", "mount -t proc -o hidepid=2 proc /proc && exec \"$@\""] {
+        for hidepid in ["hidepid=1", "hidepid=2"] {
             let b = t.bundle();
             give(t, &b);
             rootless_spec(t, &b, |config| config["process"]["args"] = json!(["/bin/sleep", "100"]));
-            let mut words = vec!["unshare", "-m", "sh", "-c", hidepid, "-"];
+            let mount = "mount -t proc -o $0 proc /proc && exec \"$@\"";
+            let mut words = vec!["unshare", "-m", "sh", "-c", mount, hidepid];
             words.extend(as_nobody(&[]));
             let (dir, id) = (b.dir.display(), &b.id);
             let life = format!(
                 "$RT create --bundle {dir} {id} && $RT start {id} && $RT exec {id} /bin/echo inside </dev/null &&
-                 $RT kill {id} KILL
+                 $RT kill {id} KILL || exit 1
                  until $RT state {id} | grep -q stopped; do sleep 0.05; done; $RT delete {id}"
             );
             let out = script(t, &words, &life);

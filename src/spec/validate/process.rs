@@ -1,7 +1,7 @@
 //! The rules of the `process` object, of the container's own and of one that `exec` brings. Pure.
 
 use super::super::field::Field;
-use super::super::{Mended, names};
+use super::super::{Mended, mapping_of, names};
 use super::{Problems, namespace, variable};
 use oci_spec::runtime::{
     Linux, LinuxIdMapping, LinuxNamespaceType, LinuxSchedulerPolicy, Process, Scheduler, User,
@@ -109,7 +109,7 @@ fn mappings_of_user_namespace(linux: Option<&Linux>) -> (Mappings<'_>, Mappings<
 }
 
 fn is_mapped(id: u32, mappings: &[LinuxIdMapping]) -> bool {
-    mappings.iter().any(|map| id >= map.container_id() && id - map.container_id() < map.size())
+    mapping_of(id, mappings).is_some()
 }
 
 fn id(field: &Field, id: u32, mappings: Mappings<'_>, unmapped: &str, problems: &mut Problems) {

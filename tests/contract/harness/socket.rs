@@ -2,10 +2,10 @@
 //! come this way.
 
 use super::test::slow;
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixAddr, recvmsg};
+use nix::sys::socket::{Backlog, ControlMessageOwned, MsgFlags, UnixAddr, listen, recvmsg};
 use std::io::IoSliceMut;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -15,6 +15,14 @@ pub struct Message {
     pub fds: Vec<OwnedFd>,
     /// Number of SCM_RIGHTS control messages.
     pub rights: usize,
+}
+
+/// Nobody accepts at `path`, and the queue is full: who connects waits for as long as the two are there.
+pub fn full(path: &Path) -> (UnixListener, UnixStream) {
+    let listener = UnixListener::bind(path).expect("bind the socket");
+    listen(&listener, Backlog::new(0).expect("a backlog")).expect("listen");
+    let waiting = UnixStream::connect(path).expect("the one place in the queue");
+    (listener, waiting)
 }
 
 /// Accepts one connection and reads one message of it; `take` waits for it.
