@@ -9,7 +9,7 @@ use crate::sys::process::{keep_on_exec, set_name};
 use std::path::Path;
 
 /// As [`change_image`], for where nobody is known that could act on our image: what stands in the way of a protected one
-/// (a kernel or a filter around us that knows neither read-only clones nor memfds) is a warning.
+/// (a kernel or a filter around us that knows neither overlays nor memfds) is a warning.
 pub fn try_change_image(inherited: u32, paths: &[Option<&Path>]) -> Option<String> {
     let refused = change_image(inherited, paths).err()?;
     Some(format!(

@@ -2,41 +2,52 @@
 //!
 //! A process that joins a container shows the file it runs from in /proc/PID/exe until its last stage is executed,
 //! and whoever may look at it there (CAP_SYS_PTRACE, no user namespace) can open that file and write to it once
-//! nobody runs it any more (CVE-2019-5736). A read-only clone of the file's mount refuses that for good: it is
-//! attached nowhere, so nobody can make it writable again.
+//! nobody runs it any more (CVE-2019-5736). A read-only overlay of the file's directory refuses that for good: it has
+//! no upper layer, and is attached nowhere. A read-only clone of the mount would be cheaper, but shares the file's inode:
+//! open(2) counts a writer there before it looks at the mount, so who tries again and again makes execve(2) of
+//! the runtime fail with ETXTBSY now and then, for everybody on the host.
 
 use std::convert::Infallible;
-use std::ffi::{CString, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
 
 use crate::sys::kernel::is_missing;
 use crate::sys::memfd::memfd_executable;
-use rustix::fs::{Mode, OFlags, SealFlags, StatVfsMountFlags};
+use rustix::fs::{CWD, Mode, OFlags, SealFlags};
 
 use crate::error::{Call, Doing, Error, Result};
-use crate::sys::mount::{Attr, mount_setattr, open_tree_clone};
+use crate::sys::mount::{fsconfig_create, fsconfig_string, fsmount, fsopen, fstatfs};
 
 const EXE: &str = "/proc/self/exe";
+/// An overlay without an upper layer has two lower ones at least, neither inside the other; this one lies below the
+/// runtime's directory and adds names that nobody asks for.
+const OTHER_LAYER: &str = "/dev";
 const MOUNT_ATTR_RDONLY: u64 = 0x1;
+/// ST_RDONLY, statfs(2).
+const READ_ONLY: u64 = 0x1;
+/// OVERLAYFS_SUPER_MAGIC; EROFS and squashfs, which nobody can write (linux/magic.h).
+const UNWRITABLE: [u64; 3] = [0x794c_7630, 0xe0f5_e1e2, 0x7371_7368];
 
-/// Whether what /proc/PID/exe of ours leads to cannot be written: a read-only mount, or a sealed copy.
+/// Whether what /proc/PID/exe of ours leads to cannot be written, nor held against writers: our overlay, a sealed copy,
+/// or a file system that is read-only by nature. A read-only mount of another one is not enough.
 pub fn is_protected() -> Result<bool> {
     let file = open(OFlags::RDONLY)?;
-    let mount = rustix::fs::fstatvfs(&file).call("fstatvfs").at(EXE)?;
-    if mount.f_flag.contains(StatVfsMountFlags::RDONLY) {
+    let (magic, flags) = fstatfs(file.as_fd()).at(EXE)?;
+    if flags & READ_ONLY != 0 && UNWRITABLE.contains(&magic) {
         return Ok(true);
     }
     // EINVAL: no file of memory.
     Ok(rustix::fs::fcntl_get_seals(&file).is_ok_and(|seals| seals.contains(SealFlags::WRITE)))
 }
 
-/// Executes this program again, same arguments and environment, from a read-only clone of its mount; where the
-/// kernel makes none, from a sealed copy. Descriptors stay open as their flags say. Returns on failure only.
+/// Executes this program again, same arguments and environment, from a read-only overlay; where the kernel makes none,
+/// from a sealed copy. Descriptors stay open as their flags say. Returns on failure only.
 pub fn run_again() -> Result<Infallible> {
-    let image = match read_only_clone() {
+    let image = match overlay() {
         Ok(image) => image,
-        // Before 5.12, a mount that cannot be bound, a filter around us.
+        // Before 5.2, a file that is deleted or a mount by itself, overlays upon overlays, a filter around us.
         Err(_) => sealed_copy()?,
     };
     let strings = |texts: Vec<OsString>| -> Vec<CString> {
@@ -82,11 +93,38 @@ fn open(flags: OFlags) -> Result<OwnedFd> {
     rustix::fs::open(EXE, flags | OFlags::CLOEXEC, Mode::empty()).call("open").at(EXE)
 }
 
-fn read_only_clone() -> Result<OwnedFd> {
-    let tree = open_tree_clone(open(OFlags::PATH)?.as_fd(), c"", false)?;
-    let attr = Attr { set: MOUNT_ATTR_RDONLY, ..Attr::default() };
-    mount_setattr(tree.as_fd(), false, attr)?;
-    Ok(tree)
+fn overlay() -> Result<OwnedFd> {
+    let own = open(OFlags::PATH)?;
+    let path = rustix::fs::readlink(EXE, Vec::new()).call("readlink").at(EXE)?;
+    let path = PathBuf::from(OsString::from_vec(path.into_bytes()));
+    let (dir, name) = (path.parent(), path.file_name());
+    let (Some(dir), Some(name)) = (dir, name) else { return Err(Error::sys("readlink", libc::ENOENT)) };
+    let dir = layer(dir.as_os_str())?;
+    let other = layer(OsStr::new(OTHER_LAYER))?;
+    let context = fsopen("overlay")?;
+    // By number, since a name may be longer than fsconfig(2) takes, or hold a colon.
+    let layers = format!("/proc/self/fd/{}:/proc/self/fd/{}", dir.as_raw_fd(), other.as_raw_fd());
+    fsconfig_string(context.as_fd(), "lowerdir", &layers)?;
+    // Inode numbers as they are below.
+    fsconfig_string(context.as_fd(), "xino", "off")?;
+    fsconfig_create(context.as_fd())?;
+    let mount = fsmount(context.as_fd(), MOUNT_ATTR_RDONLY)?;
+    let image =
+        rustix::fs::openat(&mount, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty());
+    let image = image.call("openat")?;
+    // Not what lies below a file that is a mount by itself.
+    if identity(&image)? == identity(&own)? { Ok(image) } else { Err(Error::sys("openat", libc::ESTALE)) }
+}
+
+fn layer(dir: &OsStr) -> Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat(CWD, dir.as_bytes(), flags, Mode::empty()).call("openat")
+}
+
+/// What an overlay tells of a file as its layer does.
+fn identity(file: &OwnedFd) -> Result<(u64, i64, i64, u64)> {
+    let stat = rustix::fs::fstat(file).call("fstat")?;
+    Ok((stat.st_ino, stat.st_size, stat.st_ctime, stat.st_ctime_nsec))
 }
 
 fn sealed_copy() -> Result<OwnedFd> {
@@ -109,6 +147,7 @@ fn sealed_copy() -> Result<OwnedFd> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::MetadataExt;
 
     #[test]
     fn both_images_refuse_writers() {
@@ -119,17 +158,21 @@ mod tests {
             let path = format!("/proc/self/fd/{}", image.as_raw_fd());
             rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
         };
-        match read_only_clone() {
-            // The file is busy as long as we run.
-            Ok(tree) => assert!(matches!(
-                reopened(&tree).unwrap_err(),
-                rustix::io::Errno::ROFS | rustix::io::Errno::TXTBSY
-            )),
-            Err(e) => assert!(matches!(e.errno(), libc::EPERM | libc::ENOSYS), "{e}"),
+        let own = std::fs::metadata("/proc/self/exe").unwrap();
+        match overlay() {
+            Ok(image) => {
+                // Not ETXTBSY, although we run: the host's file is not asked.
+                assert_eq!(reopened(&image).unwrap_err(), rustix::io::Errno::ROFS);
+                let through = rustix::fs::fstat(&image).unwrap();
+                assert_eq!((through.st_ino, through.st_size as u64), (own.ino(), own.len()));
+                assert_ne!(through.st_dev, own.dev());
+            }
+            Err(e) => {
+                assert!(matches!(e.errno(), libc::EPERM | libc::ENOSYS | libc::ENODEV | libc::EINVAL), "{e}")
+            }
         }
         let copy = sealed_copy().unwrap();
-        let own = std::fs::metadata("/proc/self/exe").unwrap().len();
-        assert_eq!(rustix::fs::fstat(&copy).unwrap().st_size as u64, own);
+        assert_eq!(rustix::fs::fstat(&copy).unwrap().st_size as u64, own.len());
         let writer = reopened(&copy).unwrap();
         assert_eq!(rustix::io::pwrite(&writer, b"x", 0).unwrap_err(), rustix::io::Errno::PERM);
     }

@@ -469,8 +469,11 @@ fn hunt(path: &str) {
         }
         for file in &held {
             let again = format!("/proc/self/fd/{}", file_number(file));
-            if let Ok(mut writer) = std::fs::OpenOptions::new().write(true).open(again) {
-                wrote += i32::from(writer.write(&[0x7f]).is_ok());
+            // Often: a writer who is refused may yet be in the way of who executes the file meanwhile (ETXTBSY).
+            for _ in 0..500 {
+                if let Ok(mut writer) = std::fs::OpenOptions::new().write(true).open(&again) {
+                    wrote += i32::from(writer.write(&[0x7f]).is_ok());
+                }
             }
         }
     }
