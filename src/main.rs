@@ -1,8 +1,8 @@
 //! The binary: arguments in, one exit code out. Everything else is in the library.
 //!
 //! `no_main`: the start-up of std (signal handlers, a stack guard, descriptors polled) costs 100 µs and
-//! twenty system calls, sets SIGPIPE to ignored, which the workload would inherit, and puts the host's
-//! /dev/null into closed descriptors, which the container would see. `orlop::main` does what is needed.
+//! twenty system calls, and puts the host's /dev/null into closed descriptors, which the container would
+//! see. `orlop::commands::main` does what is needed.
 #![no_main]
 
 /// Called by libc. Arguments come through std::env, which reads them before this (glibc's init array).

@@ -10,7 +10,7 @@ use crate::plan::cgroup::attach::AttachPlan;
 use crate::plan::cgroup::unit::{Property, Unit, UnitPlan};
 use crate::plan::cgroup::value::Value;
 use crate::sys::clone::{Child, Clone, clone3};
-use crate::sys::pidfd::{kill_child, wait};
+use crate::sys::pidfd::end_child;
 use crate::sys::process::{close_all_but, descriptors_end, die_with_parent, reset_signals, set_name};
 use rustix::thread::Timespec;
 use std::os::fd::AsFd;
@@ -60,9 +60,7 @@ impl Sleeper {
 
 impl Drop for Sleeper {
     fn drop(&mut self) {
-        kill_child(self.0.pidfd.as_fd());
-        // ECHILD: the caller ignores SIGCHLD, the kernel has reaped it.
-        let _ = wait(self.0.pidfd.as_fd());
+        end_child(self.0.pidfd.as_fd());
     }
 }
 

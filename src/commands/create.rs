@@ -57,9 +57,7 @@ pub struct Args {
 pub fn run(context: &Context, args: &Args) -> Outcome {
     let prepared = Prepared::new(context, &args.shared)?;
     prepared.check_terminal(&args.shared, true)?;
-    let (_, created) = prepared.create(&args.shared).context("orlop create failed")?;
-    context.warn_all(&prepared.plan.warnings);
-    context.warn_all(&created.warnings);
+    prepared.create(context, &args.shared).context("orlop create failed")?;
     Ok(0)
 }
 
@@ -96,7 +94,7 @@ impl Prepared {
         } else if plan.is_seen()
             && let Some(warning) = guard::try_change_image(context.inherited_fds, &descriptors)
         {
-            context.log.warn(&warning);
+            context.warn_all(&[warning]);
         }
         if context.log.shows_debug() {
             plan::explain::text(&plan)?.lines().for_each(|line| context.log.debug(line));
@@ -104,6 +102,7 @@ impl Prepared {
         if let Some(process) = &plan.process {
             crate::process::stdio::check_preserved(process.fds, context.inherited_fds)?;
         }
+        context.warn_all(&plan.warnings);
         let users_root = context.global.root.is_none() && root != Path::new(super::DEFAULT_ROOT);
         Ok(Self { bundle, plan, root, users_root, pid_file, console_socket })
     }
@@ -114,7 +113,7 @@ impl Prepared {
     }
 
     /// Creates the container and writes its pid file; what fails after the creation undoes it.
-    pub fn create(&self, shared: &Shared) -> Result<(Root, Created)> {
+    pub fn create(&self, context: &Context, shared: &Shared) -> Result<(Root, Created)> {
         let root = Root::create(&self.root)?;
         if self.users_root {
             // XDG base directories: what lies there for days is swept unless it is sticky.
@@ -128,14 +127,29 @@ impl Prepared {
             console_socket: self.console_socket.as_deref(),
         };
         let created = create::create(&root, &request)?;
-        if let Err(e) = announce(&created, self.pid_file.as_deref(), shared.pidfd_socket.as_deref()) {
-            let undone = delete::destroy(&root, &created.entry, &created.record);
-            return Err(match undone {
-                Ok(_) => e,
-                Err(left) => Error::new(format!("{e}; then, undoing it: {left}")),
-            });
+        context.warn_all(&created.warnings);
+        match announce(&created, self.pid_file.as_deref(), shared.pidfd_socket.as_deref()) {
+            Ok(()) => Ok((root, created)),
+            Err(e) => Err(self.take_back(context, &root, &created, e)),
         }
-        Ok((root, created))
+    }
+
+    /// Deletes what was created for nothing, with its pid file; unless that was done already.
+    pub fn take_back(&self, context: &Context, root: &Root, created: &Created, e: Error) -> Error {
+        if let Some(path) = &self.pid_file {
+            // It may not be there yet.
+            let _ = std::fs::remove_file(path);
+        }
+        if created.entry.is_named().is_ok_and(|there| !there) {
+            return e;
+        }
+        match delete::destroy(root, &created.entry, &created.record) {
+            Ok(warnings) => {
+                context.warn_all(&warnings);
+                e
+            }
+            Err(left) => Error::new(format!("{e}; then, undoing it: {left}")),
+        }
     }
 }
 

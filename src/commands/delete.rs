@@ -25,6 +25,8 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
     if args.regex {
         let matching: Result<Vec<_>> = ids.iter().map(|pattern| context.matching(pattern)).collect();
         ids = matching?.concat();
+        // A container may match several.
+        ids.sort_unstable();
         ids.dedup();
     }
     let failed: Vec<Error> =

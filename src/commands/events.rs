@@ -52,7 +52,8 @@ fn line(id: &str, event: Event) -> Result<String> {
     json.map(|json| format!("{json}\n")).map_err(|e| Error::new(e.to_string()))
 }
 
-/// Go's time.ParseDuration without a sign: `1h15m`, `1.5s`, `100ms`; a bare 0 is allowed.
+/// Go's time.ParseDuration without a sign: `1h15m`, `1.5s`, `100ms`; a bare 0 is allowed. At most its 2^63 ns, which can
+/// also be added to a time.
 fn parse_duration(text: &str) -> Option<Duration> {
     if text == "0" {
         return Some(Duration::ZERO);
@@ -69,7 +70,8 @@ fn parse_duration(text: &str) -> Option<Duration> {
         sum += number.parse::<f64>().ok()? * seconds;
         rest = next;
     }
-    if text.is_empty() { None } else { Duration::try_from_secs_f64(sum).ok() }
+    let longest = Duration::from_nanos(i64::MAX.cast_unsigned());
+    Duration::try_from_secs_f64(sum).ok().filter(|sum| !text.is_empty() && *sum <= longest)
 }
 
 #[cfg(test)]
@@ -89,8 +91,20 @@ mod tests {
         ] {
             assert_eq!(parse_duration(text), Some(Duration::from_millis(milliseconds)), "{text}");
         }
-        for bad in ["", "5", "s", "5x", "-5s", "1..5s", "5s ", "5 s", ".s", "9e99s", "99999999999999999999h"]
-        {
+        for bad in [
+            "",
+            "5",
+            "s",
+            "5x",
+            "-5s",
+            "1..5s",
+            "5s ",
+            "5 s",
+            ".s",
+            "9e99s",
+            "99999999999999999999h",
+            "3000000h",
+        ] {
             assert_eq!(parse_duration(bad), None, "{bad}");
         }
     }

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Parser)]
 #[command(args_override_self = true, override_usage = "orlop exec [OPTIONS] ID COMMAND [ARGS]...")]
 pub struct Args {
-    /// File with the whole process object (the options from --tty to --cap are for commands without one)
+    /// File with the whole process object (the options from --cwd to --cap are for commands without one)
     #[arg(short, long)]
     process: Option<PathBuf>,
     /// Return once the program runs
@@ -89,10 +89,11 @@ fn execute(context: &Context, args: &Args) -> Outcome {
     if crate::plan::exec::is_exposed(&config, &record.namespaces, record.own_pid_namespace) {
         guard::change_image(context.inherited_fds, &descriptors)?;
     } else if let Some(warning) = guard::try_change_image(context.inherited_fds, &descriptors) {
-        context.log.warn(&warning);
+        context.warn_all(&[warning]);
     }
     let paths = Paths::new(args)?;
     let plan = plan(args, command, &config, &record).map_err(|e| in_words(args, e))?;
+    context.warn_all(&plan.warnings);
     crate::process::stdio::check_preserved(plan.process.fds, context.inherited_fds)?;
     check_console_socket(plan.process.terminal, args.detach, args.console_socket.is_some())?;
     // Before anything is made: without a terminal there is nothing to relay to.
@@ -107,7 +108,7 @@ fn execute(context: &Context, args: &Args) -> Outcome {
     };
     let outcome = match args.detach {
         true => exec::join(&entry, &record, &request).and_then(|joined| {
-            started(context, &plan, &paths, joined)?;
+            started(context, &paths, joined)?;
             Ok(0)
         }),
         false => foreground(context, &paths, (&entry, &record, &request), terminal),
@@ -185,17 +186,16 @@ fn process_file(path: &Path) -> Result<spec::Part<oci_spec::runtime::Process>> {
 
 /// Tells callers of the process and lets it run its program; a caller that cannot be told is a failure, and then
 /// nothing has run.
-fn started(context: &Context, plan: &ExecPlan, paths: &Paths, joined: Joined) -> Result<Executed> {
+fn started(context: &Context, paths: &Paths, joined: Joined) -> Result<Executed> {
     let executed = match announce(&joined, paths) {
         Ok(()) => joined.release(),
-        Err(e) => return Err(joined.abandon(e)),
+        Err(e) => Err(joined.abandon(e)),
     };
     if let (Err(_), Some(path)) = (&executed, &paths.pid_file) {
         // The number of a process that is gone; the failure itself is what is told.
         let _ = std::fs::remove_file(path);
     }
     let executed = executed?;
-    context.warn_all(&plan.warnings);
     context.warn_all(&executed.warnings);
     Ok(executed)
 }
@@ -224,7 +224,8 @@ fn foreground(
         }
         None => None,
     };
-    let Executed { process, .. } = started(context, request.plan, paths, joined)?;
+    let Executed { process, .. } = started(context, paths, joined)?;
+    context.say_warnings();
     let pid = Pid::from_raw(process.pid).ok_or_else(|| Error::new("no process"))?;
     let mut warnings = Vec::new();
     let code = foreground::wait(&signals, process.pidfd.as_fd(), pid, relay, None, &mut warnings);

@@ -22,6 +22,7 @@ use crate::error::{Doing, Error, Result};
 use crate::log::{Format, Level, Log};
 use crate::state::{Entry, Record, Root};
 use clap::Parser;
+use std::cell::RefCell;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -35,6 +36,8 @@ pub struct Context {
     pub log: Log,
     /// Descriptors from 3 on that the caller left open in a row.
     pub inherited_fds: u32,
+    /// Until the outcome is known: a command that fails says them in its one line.
+    warnings: RefCell<Vec<String>>,
 }
 
 /// How a command ends when it does not fail: its exit code.
@@ -60,7 +63,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
     for remark in &global.remarks {
         log.debug(remark);
     }
-    let context = Context { global, log, inherited_fds: *inherited.as_ref().unwrap_or(&0) };
+    let inherited_fds = *inherited.as_ref().unwrap_or(&0);
+    let context = Context { global, log, inherited_fds, warnings: RefCell::default() };
     let request = inherited.and(request).map_err(anyhow::Error::from);
     // A caller of exec must be able to tell our failure from the program's status.
     let failure = match &request {
@@ -68,9 +72,17 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
         _ => 1,
     };
     match request.and_then(|request| dispatch(&context, request)) {
-        Ok(code) => code,
+        Ok(code) => {
+            context.say_warnings();
+            code
+        }
         Err(e) => {
-            context.log.error(&one_line(&format!("{e:#}")));
+            let mut text = one_line(&format!("{e:#}"));
+            let warnings = context.warnings.take();
+            if !warnings.is_empty() {
+                text += &one_line(&format!(" (warnings before: {})", warnings.join("; ")));
+            }
+            context.log.error(&text);
             failure
         }
     }
@@ -235,10 +247,14 @@ impl Context {
         Ok(root.matching(pattern).at("--regex")?.into_iter().filter(is_id).collect())
     }
 
+    /// Warnings are kept until the command has succeeded.
     fn warn_all(&self, warnings: &[String]) {
-        for warning in warnings {
-            self.log.warn(warning);
-        }
+        self.warnings.borrow_mut().extend_from_slice(warnings);
+    }
+
+    /// What is known to have succeeded may go on for days: its warnings go out.
+    fn say_warnings(&self) {
+        self.warnings.take().iter().for_each(|warning| self.log.warn(warning));
     }
 }
 

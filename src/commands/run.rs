@@ -38,27 +38,11 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
 }
 
 fn detached(context: &Context, args: &Args, prepared: &Prepared) -> Outcome {
-    let (root, created) = prepared.create(&args.shared)?;
+    let (root, created) = prepared.create(context, &args.shared)?;
     start::release_notified(context, &root, &created.entry, &created.record)
-        .map_err(|e| take_back(&root, &created, e))?;
-    finish(context, prepared, &created);
+        // As runc does.
+        .map_err(|e| prepared.take_back(context, &root, &created, e))?;
     Ok(0)
-}
-
-/// What cannot be started is deleted, as runc does; unless that was done already (a poststart hook failed).
-fn take_back(root: &Root, created: &Created, e: Error) -> Error {
-    if created.entry.is_named().is_ok_and(|there| !there) {
-        return e;
-    }
-    match delete::destroy(root, &created.entry, &created.record) {
-        Ok(_) => e,
-        Err(left) => Error::new(format!("{e}; then, undoing it: {left}")),
-    }
-}
-
-fn finish(context: &Context, prepared: &Prepared, created: &Created) {
-    context.warn_all(&prepared.plan.warnings);
-    context.warn_all(&created.warnings);
 }
 
 fn foreground_run(context: &Context, args: &Args, prepared: &Prepared) -> Outcome {
@@ -72,14 +56,14 @@ fn foreground_run(context: &Context, args: &Args, prepared: &Prepared) -> Outcom
     if !args.shared.no_subreaper {
         foreground::adopt_orphans()?;
     }
-    let (root, mut created) = prepared.create(&args.shared)?;
-    let (relay, notify) =
-        connect(context, &root, &mut created, terminal).map_err(|e| take_back(&root, &created, e))?;
+    let (root, mut created) = prepared.create(context, &args.shared)?;
+    let (relay, notify) = connect(context, &root, &mut created, terminal)
+        .map_err(|e| prepared.take_back(context, &root, &created, e))?;
     created.entry.unlock();
-    finish(context, prepared, &created);
+    context.say_warnings();
     let code = wait(context, &signals, &created, relay, notify).map_err(|e| match created.entry.lock() {
         // Nobody is left to wait for it or to feed its terminal.
-        Ok(()) if !args.keep => take_back(&root, &created, e),
+        Ok(()) if !args.keep => prepared.take_back(context, &root, &created, e),
         _ => e,
     })?;
     if !args.keep {

@@ -56,11 +56,11 @@ pub fn release(context: &Context, root: &Root, entry: &Entry, record: &Record) -
     start::start(entry, record, || words(entry))?;
     entry.unlock();
     let Err(e) = start::poststart(record) else { return Ok(()) };
-    match entry.lock() {
-        Ok(()) => context.warn_all(&delete::destroy(root, entry, record)?),
+    match entry.lock().and_then(|()| delete::destroy(root, entry, record)) {
+        Ok(warnings) => context.warn_all(&warnings),
         // Somebody has deleted it meanwhile.
         Err(gone) if gone.kind() == Kind::NoContainer => {}
-        Err(locked) => return Err(e.hint(format!("the container could not be stopped: {locked}"))),
+        Err(left) => return Err(e.hint(format!("the container could not be stopped: {left}"))),
     }
     Err(e)
 }

@@ -9,7 +9,7 @@ use oci_spec::runtime::LinuxResources;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
-/// Change the limits of a container; 0 leaves a limit as it is
+/// Change the limits of a container; 0 leaves a limit as it is (but --cpu-burst and --cpu-idle)
 #[derive(Debug, Parser)]
 #[command(args_override_self = true)]
 pub struct Args {

@@ -22,7 +22,7 @@ use crate::security::labels::{self, ExecLabel, attr_dir, exec_label};
 use crate::state::{Entry, Identity, Record, Root, VERSION, store};
 use crate::sys::clone::{Child, Clone, clone3};
 use crate::sys::ns;
-use crate::sys::pidfd::{self, kill_child, pidfd_inode, reap_all, wait};
+use crate::sys::pidfd::{self, end_child, pidfd_inode, reap_all, wait};
 use crate::sys::process::{exit_now, set_dumpable};
 use crate::sys::socket::{connect_unix_stream, send_with_fds, seqpacket_pair};
 use std::os::fd::{AsFd, OwnedFd};
@@ -382,18 +382,13 @@ impl Attempt<'_> {
     /// Takes everything back; what could not be taken back is said with the error.
     fn undo(&mut self, root: &Root, entry: &Entry, error: Error) -> Error {
         if let Some(init) = self.init.take() {
-            kill_child(init.pidfd.as_fd());
-            // ECHILD: the caller ignores SIGCHLD, the kernel has reaped it.
-            let _ = wait(init.pidfd.as_fd());
+            end_child(init.pidfd.as_fd());
         }
         if self.nameless {
             // Our end of the channel is closed: it ends by itself.
             reap_all(LAST_WORD);
         }
-        let error = match self.heard.warnings.is_empty() {
-            true => error,
-            false => Error::new(format!("{error} (warnings before: {})", self.heard.warnings.join("; "))),
-        };
+        let error = self.heard.with_warnings(error);
         match delete::destroy(root, entry, &self.record) {
             Ok(_) => error,
             Err(left) => Error::new(format!("{error}; then, undoing it: {left}"))

@@ -57,8 +57,13 @@ pub fn delete_force(root: &Root, entry: &Entry) -> Result<Vec<String>> {
 /// Ends every process of the container: by its cgroup, and init by its identity (it is all there is
 /// where cgroups are disabled).
 fn kill_all(record: &Record) -> Result<()> {
-    let manager = Manager::open(&record.cgroup);
-    manager.kill_all().doing("kill the container's processes")?;
+    let by_cgroup = Manager::open(&record.cgroup).kill_all().doing("kill the container's processes");
+    // Whatever was in the way of the one, the other is done.
+    let by_identity = kill_init(record);
+    Error::joined([by_cgroup, by_identity].into_iter().filter_map(Result::err).collect()).map_or(Ok(()), Err)
+}
+
+fn kill_init(record: &Record) -> Result<()> {
     if let Some(pidfd) = living_or_forming(record)? {
         match pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL) {
             Ok(()) => {}

@@ -22,7 +22,7 @@ use crate::state::{Entry, Record};
 use crate::sys::clone::{Child, Clone, clone3};
 use crate::sys::last_stage::{layout, read_page};
 use crate::sys::memfd::memfd_create;
-use crate::sys::pidfd::{has_ended, kill_child, reap_all, wait};
+use crate::sys::pidfd::{end_child, has_ended, reap_all, wait};
 use crate::sys::procfs::Proc;
 use crate::sys::socket::{connect_unix_stream, seqpacket_pair};
 use rustix::fs::{Mode, OFlags};
@@ -337,7 +337,7 @@ impl Joined<'_> {
     fn end(&mut self) {
         let nameless = self.joiner.is_some();
         for child in self.process.take().into_iter().chain(self.joiner.take()) {
-            kill_and_reap(&child);
+            end_child(child.pidfd.as_fd());
         }
         if nameless {
             // The joiner may have died between the clone and its word of it. The process, without us, ends, but
@@ -353,12 +353,6 @@ impl Joined<'_> {
             // Whatever was in the way: this is why.
             return stopped();
         }
-        error.doing("unable to start container process")
+        self.heard.with_warnings(error).doing("unable to start container process")
     }
-}
-
-fn kill_and_reap(child: &Child) {
-    kill_child(child.pidfd.as_fd());
-    // ECHILD: the caller ignores SIGCHLD, the kernel has reaped it.
-    let _ = wait(child.pidfd.as_fd());
 }

@@ -29,6 +29,14 @@ impl<'p> Heard<'p> {
         Self { who, process, warnings: Vec::new() }
     }
 
+    /// A failure, with what was heard before it: warnings go out only with a success.
+    pub fn with_warnings(&self, error: Error) -> Error {
+        match self.warnings.is_empty() {
+            true => error,
+            false => Error::new(format!("{error} (warnings before: {})", self.warnings.join("; "))),
+        }
+    }
+
     /// Says `kind` to the child; false when there is nobody any more. It may have died since its last word (cgroup
     /// v2 kills at once who is above a new memory limit): what it said before tells more than the broken pipe.
     pub fn tell(&mut self, channel: &Channel, kind: Kind) -> Result<bool> {

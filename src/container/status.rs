@@ -1,7 +1,7 @@
 //! What state a container is in: always derived, never believed from the record.
 //!
-//! identity alive (pidfd + pidfd inode or start time + boot id)? → gate present and somebody at it?
-//! → frozen? A zombie counts as stopped: its parent may never reap it.
+//! identity alive (pidfd + pidfd inode or start time + boot id)? → frozen? → gate present and somebody at it?
+//! A zombie counts as stopped: its parent may never reap it.
 
 use crate::cgroup::{Freezer, Manager};
 use crate::error::Result;
@@ -77,7 +77,7 @@ pub fn observe(entry: &Entry, record: &Record) -> Result<(Status, Option<OwnedFd
         return Ok((Status::Creating, None));
     }
     let Some(pidfd) = living_init(record)? else { return Ok((Status::Stopped, None)) };
-    // A created container can be paused too, but then nobody could tell that it was never started.
+    // A created container can be paused, too: who asks wants to know that nothing in it runs, and resume leads back.
     let waiting = entry.open_gate()?.is_some();
     if Manager::open(&record.cgroup).state()? == Freezer::Frozen {
         return Ok((Status::Paused, Some(pidfd)));

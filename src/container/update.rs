@@ -10,7 +10,8 @@ use crate::spec::Part;
 use crate::state::{Entry, Record};
 use oci_spec::runtime::LinuxResources;
 
-/// Returns warnings. 0 means "leave it", for pids too: engines send it for whatever they do not change.
+/// Returns warnings. 0 means "leave it", for pids too: engines send it for whatever they do not change. Only a burst and idle
+/// of 0 are values.
 /// Device rules are never touched: GPU plug-ins and the like change them behind our back.
 pub fn update(entry: &Entry, record: &Record, part: &Part<LinuxResources>) -> Result<Vec<String>> {
     match status(entry, Some(record))? {

@@ -15,8 +15,8 @@ const USUAL: &str = "/sys/fs/cgroup";
 
 /// Reads the facts.
 pub fn facts() -> Result<CgroupFacts> {
-    let mounts = read("/proc/self/mountinfo")?;
-    let own = read("/proc/self/cgroup")?;
+    let mounts = read_whole("/proc/self/mountinfo")?;
+    let own = read_whole("/proc/self/cgroup")?;
     let mut facts = scan(&mounts, &own);
     for tree in facts.hierarchies.iter_mut().filter(|h| h.version == Version::V2) {
         let controllers = read_controllers(&tree.mount).doing("find the cgroup2 controllers")?;
@@ -25,7 +25,8 @@ pub fn facts() -> Result<CgroupFacts> {
     Ok(facts)
 }
 
-fn read(path: &str) -> Result<String> {
+/// A file of /proc, whole: mounts, cgroups and id maps have no bound worth a buffer.
+pub(super) fn read_whole(path: &str) -> Result<String> {
     let file = cgroupfs::openat_read(cgroupfs::CWD, path).at_with(|| path.to_owned())?;
     // Mount points may be any bytes; one that is no UTF-8 holds no hierarchy that we could name.
     Ok(String::from_utf8_lossy(&cgroupfs::read(file).at_with(|| path.to_owned())?).into_owned())

@@ -89,7 +89,7 @@ pub fn in_user_namespace() -> Result<bool> {
     }
 }
 
-/// A small file of /proc, whole, in three system calls: procfs answers with all it has, so a read that does
+/// A file of /proc with less than 4 KiB, in three system calls: procfs answers with all it has, so a read that does
 /// not fill the buffer was the last one.
 fn read(path: &str) -> Result<String> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;

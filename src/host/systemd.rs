@@ -1,6 +1,6 @@
 //! The systemd that makes units for us, and where it is itself. Read for the systemd driver only.
 
-use super::read;
+use super::cgroup::read_whole;
 use crate::error::Result;
 use crate::plan::cgroup::Version;
 use crate::plan::cgroup::facts::{Asker, HostHierarchy, ManagerFacts};
@@ -14,13 +14,13 @@ pub fn facts(hierarchies: &[HostHierarchy], in_user_namespace: bool, euid: u32) 
     if euid != 0 || outer != 0 && !is_system_ours() {
         let own = hierarchies.iter().find(|h| h.version == Version::V2).map_or("/", |host| &host.own);
         // hidepid: process 1 is not for everybody's eyes.
-        let root = user_manager(own, outer, &read("/proc/1/cgroup").unwrap_or_default());
+        let root = user_manager(own, outer, &read_whole("/proc/1/cgroup").unwrap_or_default());
         let runtime = runtime_dir(outer);
         // Never beside a bus that is named otherwise: in /tmp anybody may listen.
         let private = Some(runtime.join("systemd/private"));
         return Ok(ManagerFacts { user: true, bus: user_bus(&runtime), private, uid: outer, root });
     }
-    let root = system_root(&read("/proc/1/cgroup")?);
+    let root = system_root(&read_whole("/proc/1/cgroup")?);
     let private = Some("/run/systemd/private".into());
     // The bus and its daemon see our ids as we do.
     Ok(ManagerFacts { user: false, bus: system_bus(), private, uid: euid, root })
@@ -42,7 +42,7 @@ fn is_system_ours() -> bool {
 
 fn outer_uid_here(in_user_namespace: bool, euid: u32) -> Result<u32> {
     match in_user_namespace {
-        true => Ok(outer_uid(&read("/proc/self/uid_map")?, euid)),
+        true => Ok(outer_uid(&read_whole("/proc/self/uid_map")?, euid)),
         false => Ok(euid),
     }
 }

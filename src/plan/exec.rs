@@ -239,7 +239,26 @@ fn completed(part: &Part<Process>, own: &Process, own_words: &Mended, flags: &Fl
     if flags.terminal {
         process.set_terminal(Some(true));
     }
+    confine(&mut process, flags);
     (process, mended)
+}
+
+/// What was typed to confine the process holds for one of a file, too.
+fn confine(process: &mut Process, flags: &Flags) {
+    if flags.no_new_privs {
+        process.set_no_new_privileges(Some(true));
+    }
+    if let Some(profile) = given(&flags.apparmor) {
+        process.set_apparmor_profile(Some(profile));
+    }
+    if let Some(label) = given(&flags.process_label) {
+        process.set_selinux_label(Some(label));
+    }
+}
+
+/// An empty value is none, as in runc: `--apparmor "$UNSET"` must not take the container's profile away.
+fn given(flag: &Option<String>) -> Option<String> {
+    flag.clone().filter(|value| !value.is_empty())
 }
 
 /// The container's process with what was typed.
@@ -251,8 +270,6 @@ fn typed(own: &Process, flags: &Flags) -> Result<Process> {
     let mut process = own.clone();
     process.set_args(Some(flags.args.clone()));
     process.set_terminal(Some(flags.terminal));
-    // An empty value is none, as in runc: `--apparmor "$UNSET"` must not take the container's profile away.
-    let given = |flag: &Option<String>| flag.clone().filter(|value| !value.is_empty());
     if let Some(cwd) = given(&flags.cwd) {
         process.set_cwd(cwd.into());
     }
@@ -280,15 +297,7 @@ fn typed(own: &Process, flags: &Flags) -> Result<Process> {
         user.set_additional_gids(Some(gids));
     }
     process.set_user(user);
-    if flags.no_new_privs {
-        process.set_no_new_privileges(Some(true));
-    }
-    if let Some(profile) = given(&flags.apparmor) {
-        process.set_apparmor_profile(Some(profile));
-    }
-    if let Some(label) = given(&flags.process_label) {
-        process.set_selinux_label(Some(label));
-    }
+    confine(&mut process, flags);
     Ok(process)
 }
 

@@ -119,6 +119,10 @@ fn a_file_is_completed_from_the_container() {
     let p = with(&config(|_| ()), Some(file), &flags(&[]), &[]).unwrap();
     assert_eq!((p.process.capabilities.bounding, p.process.no_new_privs), (0, false));
     assert_eq!(p.process.rlimits[0].name, "RLIMIT_CPU");
+    let file = json!({"user": {}, "args": ["a"], "cwd": "/", "noNewPrivileges": false});
+    let confined = Flags { no_new_privs: true, apparmor: Some("p".into()), ..Flags::default() };
+    let p = with(&config(|_| ()), Some(file), &confined, &[]);
+    assert!(p.unwrap().process.no_new_privs, "what is typed to confine it holds, too");
 }
 
 /// The caller's groups are not the container's: they stay only where they cannot be dropped.

@@ -67,6 +67,19 @@ fn annotations_that_do_nothing_are_named() {
 }
 
 #[test]
+fn what_is_odd_is_said_once() {
+    let plan = planned(
+        |spec| {
+            spec["mounts"][0]["destination"] = json!("sys/fs/cgroup");
+            spec["linux"]["resources"] = json!({"memory": {"kernel": 5}});
+        },
+        &options(),
+    );
+    let of = |word: &str| plan.warnings.iter().filter(|warning| warning.contains(word)).count();
+    assert_eq!((of("mounts[0]"), of("memory.kernel")), (1, 1), "{:?}", plan.warnings);
+}
+
+#[test]
 fn processes_that_nobody_will_find_are_warned_about() {
     let warned = |rootless, path: Option<&str>, pid: bool| {
         let options = Options { rootless: Some(rootless), ..options() };

@@ -198,10 +198,15 @@ pub fn pidfd_send_signal(pidfd: impl AsFd, signal: i32) -> Result<()> {
     }
 }
 
-/// SIGKILL to a process that is our direct, unreaped child.
-pub fn kill_child(pidfd: BorrowedFd) {
+/// Ends a direct child of ours and reaps it. One that hangs in the kernel (state D) is left alone after ten seconds: a
+/// command that waits on would hold its container's lock.
+pub fn end_child(pidfd: BorrowedFd) {
     // The child may be dead already: nothing is lost then.
     let _ = pidfd_send_signal(pidfd, libc::SIGKILL);
+    if ended_within(pidfd, Duration::from_secs(10)) {
+        // ECHILD: somebody else has reaped it.
+        let _ = wait(pidfd);
+    }
 }
 
 /// Waits for a child of ours and reaps it.

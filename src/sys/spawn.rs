@@ -74,7 +74,10 @@ pub fn run(program: &Program) -> Result<Outcome> {
     };
     // SAFETY: takes numbers only; the child is ours and not reaped.
     unsafe { libc::kill(child.pid, libc::SIGKILL) };
-    wait_child(child.pid)?;
+    // Not for ever: it may hang in the kernel (state D), and our caller holds the container's lock.
+    if poll_child(&mut Vec::new(), &child, Some(Duration::from_secs(10)))? {
+        wait_child(child.pid)?;
+    }
     Ok(cut)
 }
 

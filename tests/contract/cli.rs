@@ -174,6 +174,27 @@ fn a_log_that_cannot_be_opened_fails() {
     });
 }
 
+/// Podman parses the whole log as one JSON object, and a warning must not be lost with the command that fails.
+#[test]
+fn a_failure_carries_its_warnings_in_one_line() {
+    contract!(Root).ours_only("the peers write a line each, or no warning").run(|t| {
+        let b = t.bundle();
+        b.set("ociVersion", Value::Null);
+        b.args(&["/no/such/program"]).write();
+        let (log, pid_file) = (t.fresh("log"), t.fresh("pid"));
+        let option = format!("--pid-file={}", pid_file.display());
+        let args = ["run", "--bundle", b.dir.to_str().unwrap(), &option, &b.id];
+        let globals = ["--log", log.to_str().unwrap(), "--log-format", "json", "--log-level", "warning"];
+        let out = t.call(&args).globals(&globals).run();
+        out.fails_naming(&["/no/such/program", "ociVersion: missing"]).one_line();
+        let text = std::fs::read_to_string(&log).unwrap();
+        let object: Value = serde_json::from_str(&text).expect("one object");
+        assert_eq!(object["level"], "error", "{text}");
+        assert!(object["msg"].as_str().unwrap().contains("ociVersion: missing"), "{text}");
+        assert!(!pid_file.exists(), "the number of a process that never was");
+    });
+}
+
 #[test]
 fn log_levels_are_accepted() {
     contract!(Root).differs("runc", "has no --log-level").differs("crun", "knows error, warning, debug").run(

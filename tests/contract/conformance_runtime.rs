@@ -193,7 +193,8 @@ fn after_a_failing_hook_of_start_delete_does_the_rest() {
                 b.add("hooks/poststop", json!({ "path": "/bin/sh", "args": ["sh", "-c", poststop] }));
                 t.create(&b).ok();
                 t.start(&b).exits(1).fails_naming(&[kind, "hook"]).one_line();
-                if t.status(&b.id) != "none" {
+                // What has run already must not go on; what has not is left for its engine to ask about.
+                if kind == "startContainer" {
                     t.wait_status(&b.id, "stopped");
                     t.rt(&["delete", &b.id]).ok();
                 }

@@ -2,7 +2,8 @@
 //! v2.rs write down the files.
 //!
 //! PURE. All problems are collected, so that a configuration is complained about once. A value of 0
-//! means unset everywhere except in pids and hugepages (docker update sends 0 for what it leaves alone).
+//! means unset everywhere except in pids, hugepages, cpu.burst and cpu.idle (docker update sends 0 for what it leaves
+//! alone).
 
 use super::facts::Version;
 use super::{CgroupWrite, Hierarchy, MemoryCheck, Need, convert, v1, v2};

@@ -204,9 +204,6 @@ fn entry(
     if destination == Path::new("/") {
         return Err(Error::field(format!("{at}.destination"), "cannot be the root itself"));
     }
-    if !mount.destination().is_absolute() {
-        warnings.push(format!("{at}.destination: {} is not absolute", mount.destination().display()));
-    }
     let options = options(mount);
     let bind = is_bind(mount, &options);
     let fs_type = mount.typ().clone().unwrap_or_default();

@@ -47,20 +47,6 @@ pub(super) fn check(linux: &Linux, problems: &mut Problems) {
     }
 }
 
-pub(super) fn warnings(linux: &Linux, warnings: &mut Vec<String>) {
-    let memory = linux.resources().as_ref().and_then(|resources| *resources.memory());
-    #[allow(deprecated)]
-    let kernel = memory.and_then(|memory| memory.kernel());
-    let limits = [("kernel", kernel), ("kernelTCP", memory.and_then(|memory| memory.kernel_tcp()))];
-    for (member, limit) in limits {
-        if limit.is_some_and(|limit| limit != 0) {
-            warnings.push(format!(
-                "linux.resources.memory.{member}: the kernel has no such limit any more, ignored"
-            ));
-        }
-    }
-}
-
 /// To leave one of these out silently would give less than was asked for.
 fn not_supported_yet(linux: &Linux, problems: &mut Problems) {
     let given = [

@@ -78,7 +78,7 @@ pub fn validate_resources(resources: &LinuxResources, mended: &Mended) -> Vec<Er
     problems.0
 }
 
-/// What is odd or has no effect, but no reason to refuse the configuration.
+/// What is odd, but no reason to refuse the configuration. What has no effect is the plan's to say.
 pub(super) fn warnings(spec: &Spec) -> Vec<String> {
     let mut warnings = Vec::new();
     if spec.version().is_empty() {
@@ -89,9 +89,6 @@ pub(super) fn warnings(spec: &Spec) -> Vec<String> {
             let shown = mount.destination().display();
             warnings.push(format!("mounts[{i}].destination: {shown} is relative, taken from / (deprecated)"));
         }
-    }
-    if let Some(linux) = spec.linux() {
-        linux::warnings(linux, &mut warnings);
     }
     warnings
 }

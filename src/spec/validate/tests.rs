@@ -104,15 +104,12 @@ fn warnings_are_no_faults() {
     let mut document = sound();
     set(&mut document, "ociVersion", json!(null));
     set(&mut document, "mounts", json!([{"destination": "data", "type": "tmpfs", "source": "x"}]));
-    set(&mut document, "linux.resources.memory", json!({"kernel": 5, "kernelTCP": 7}));
     assert_eq!(faults(&document), [""; 0]);
     assert_eq!(
         bundle(&document).warnings,
         [
             "ociVersion: missing, taken as 1.x",
             "mounts[0].destination: data is relative, taken from / (deprecated)",
-            "linux.resources.memory.kernel: the kernel has no such limit any more, ignored",
-            "linux.resources.memory.kernelTCP: the kernel has no such limit any more, ignored",
         ]
     );
 }

@@ -83,8 +83,10 @@ impl Builder {
 }
 
 fn header_bytes(plan: &Plan) -> &[u8] {
-    // SAFETY: Plan is repr(C) without padding between its fields (8-byte fields first, then six 4-byte
-    // ones, an even number), fully initialised, and borrowed for as long as the slice.
+    // Its 4-byte fields come in pairs.
+    const { assert!(size_of::<Plan>() == 20 * 8 + 8 * 4) };
+    // SAFETY: Plan is repr(C), its fields fill its size (asserted above), so there is no padding; it is fully
+    // initialised, and borrowed for as long as the slice.
     unsafe { std::slice::from_raw_parts((plan as *const Plan).cast::<u8>(), size_of::<Plan>()) }
 }
 
