@@ -133,6 +133,9 @@ pub fn create(bundle: &Bundle, options: &Options, facts: &HostFacts) -> Result<C
         Some(profile) => seccomp::plan(profile, seccomp::NATIVE, &mut warnings)?,
         None => None,
     };
+    if let Some(filter) = &seccomp {
+        annotations::check_filter(spec, filter)?;
+    }
     let annotations = spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect();
     Ok(CreatePlan {
         id: options.id.clone(),

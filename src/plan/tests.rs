@@ -66,6 +66,27 @@ fn annotations_that_do_nothing_are_named() {
     assert!(warned("run.oci.delegate-cgroup", "inner", Driver::Cgroupfs));
 }
 
+/// crun's annotation for who wants no filter that is weaker than it reads.
+#[test]
+fn unknown_system_calls_can_be_refused() {
+    let answer = |names: Value, strict: &str| {
+        let spec = json!({
+            "ociVersion": "1.3.0", "root": {"path": "r"},
+            "annotations": {"run.oci.seccomp_fail_unknown_syscall": strict},
+            "linux": {"seccomp": {"defaultAction": "SCMP_ACT_ERRNO",
+                "syscalls": [{"names": names, "action": "SCMP_ACT_ALLOW"}]}}
+        });
+        let (dir, file) = ("/b".as_ref(), "/b/config.json".as_ref());
+        let bundle = crate::spec::parse(dir, file, spec.to_string().into_bytes()).unwrap();
+        let options = Options { driver: Driver::Disabled, ..options() };
+        create(&bundle, &options, &HostFacts::default()).err().map(|e| e.to_string()).unwrap_or_default()
+    };
+    let said = answer(json!(["read", "frobnicate"]), "1");
+    assert!(said.starts_with("linux.seccomp.syscalls: unknown system calls: frobnicate"), "{said}");
+    assert!(!answer(json!(["read"]), "1").contains("unknown system calls"));
+    assert!(!answer(json!(["frobnicate"]), "0").contains("unknown system calls"));
+}
+
 #[test]
 fn what_is_odd_is_said_once() {
     let plan = planned(

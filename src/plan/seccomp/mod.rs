@@ -121,6 +121,9 @@ pub struct SeccompPlan {
     pub listener: Option<Listener>,
     /// Some call ends in SECCOMP_RET_USER_NOTIF: seccomp(2) returns a descriptor.
     pub notify: bool,
+    /// Names that no kernel knows; they are not in the program.
+    #[serde(skip)]
+    pub unknown: Vec<String>,
 }
 
 /// The seccomp agent.
@@ -176,7 +179,8 @@ pub fn plan(seccomp: &LinuxSeccomp, native: Arch, warnings: &mut Vec<String>) ->
     let notify = program.iter().any(|i| i.code == emit::code::RETURN && i.k == libc::SECCOMP_RET_USER_NOTIF);
     let flags = flags(seccomp, notify, warnings);
     let flags_default = seccomp.flags().is_none();
-    Ok(Some(SeccompPlan { program, flags, flags_default, listener: agent.filter(|_| notify), notify }))
+    let (listener, unknown) = (agent.filter(|_| notify), rules.unknown);
+    Ok(Some(SeccompPlan { program, flags, flags_default, listener, notify, unknown }))
 }
 
 /// `{"defaultAction": "SCMP_ACT_ALLOW"}` and no more: callers leave it so when they want no filter.
