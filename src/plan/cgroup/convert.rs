@@ -2,6 +2,10 @@
 //!
 //! One function per conversion, one table of known values in the tests. PURE.
 
+/// What cpu.shares can be: the kernel takes what is below or above for these, without a word.
+pub const MIN_SHARES: u64 = 2;
+pub const MAX_SHARES: u64 = 262_144;
+
 /// cpu.shares (2..262144) → cpu.weight (1..10000); None for 0, which means unset.
 ///
 /// The quadratic curve through (2,1), (1024,100), (262144,10000) that all runtimes use since the linear
@@ -9,8 +13,8 @@
 pub fn cpu_weight(shares: u64) -> Option<u64> {
     match shares {
         0 => None,
-        1..=2 => Some(1),
-        262_144.. => Some(10_000),
+        1..=MIN_SHARES => Some(1),
+        MAX_SHARES.. => Some(10_000),
         _ => {
             let log = (shares as f64).log2();
             let exponent = (log * log + 125.0 * log) / 612.0 - 7.0 / 34.0;

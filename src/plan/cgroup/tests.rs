@@ -123,6 +123,18 @@ fn cpu() {
 }
 
 #[test]
+fn shares_out_of_the_kernels_range_are_warned_of() {
+    for (shares, taken) in [(1, 2), (2, 2), (262_144, 262_144), (262_145, 262_144)] {
+        let json = format!(r#"{{"cpu":{{"shares":{shares}}}}}"#);
+        let resources: LinuxResources = serde_json::from_str(&json).unwrap();
+        let mut warnings = vec![];
+        let plan = plan(&wanted(Some(&resources)), &v1_host(), &mut warnings).unwrap();
+        assert_eq!(plan.writes[0].value, taken.to_string());
+        assert_eq!(warnings.iter().any(|w| w.contains("cpu.shares")), shares != taken, "{warnings:?}");
+    }
+}
+
+#[test]
 fn realtime_goes_before_entry() {
     let json = r#"{"cpu":{"realtimeRuntime":950000,"realtimePeriod":1000000}}"#;
     let plan = planned(json, &v1_host()).unwrap();

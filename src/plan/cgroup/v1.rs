@@ -4,6 +4,7 @@
 //! order that depends on their present values, both writes are marked `repeat`.
 
 use super::Need;
+use super::convert::{MAX_SHARES, MIN_SHARES};
 use super::limits::{Limits, write};
 use crate::error::Error;
 use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxThrottleDevice};
@@ -30,7 +31,13 @@ pub(super) fn cpu(l: &mut Limits<'_>, at: usize, cpu: &LinuxCpu) {
     }
     // An idle group has no shares: the kernel refuses them (EINVAL).
     if let Some(shares) = cpu.shares().filter(|v| *v != 0 && cpu.idle() != Some(1)) {
-        l.writes.push(write(at, "cpu.shares", shares.to_string(), "linux.resources.cpu.shares"));
+        let taken = shares.clamp(MIN_SHARES, MAX_SHARES);
+        if taken != shares {
+            l.warnings.push(format!(
+                "linux.resources.cpu.shares: {shares} becomes {taken}, the kernel's range is {MIN_SHARES} to {MAX_SHARES}"
+            ));
+        }
+        l.writes.push(write(at, "cpu.shares", taken.to_string(), "linux.resources.cpu.shares"));
     }
     // The kernel keeps quota/period within the parent's and burst within the quota after every single
     // write, so what comes first depends on the old values.
