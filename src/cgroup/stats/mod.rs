@@ -221,6 +221,16 @@ impl Files<'_> {
         Ok(pressure(&self.text(file)?))
     }
 
+    /// A number of `hugetlb.SIZE`: of the reserved pages, which are what is limited first, where the kernel counts them
+    /// (5.7), else of the touched ones.
+    fn hugetlb(&self, size: &str, knob: &str) -> Result<u64> {
+        let reserved = self.0.read(&format!("hugetlb.{size}.rsvd.{knob}"))?;
+        match reserved {
+            Some(text) => Ok(number(text.trim())),
+            None => self.number(&format!("hugetlb.{size}.{knob}")),
+        }
+    }
+
     /// `hugetlb.SIZE.*` of every page size of the host, as the file names spell it.
     fn page_sizes(&self) -> Vec<String> {
         let Ok(entries) = std::fs::read_dir("/sys/kernel/mm/hugepages") else { return Vec::new() };

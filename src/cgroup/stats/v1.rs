@@ -39,9 +39,9 @@ pub(super) fn read(files: &Files<'_>, hierarchy: &Hierarchy, stats: &mut Stats) 
     if has(hierarchy, "hugetlb") {
         for size in files.page_sizes() {
             let entry = Hugetlb {
-                usage: files.number(&format!("hugetlb.{size}.usage_in_bytes"))?,
-                max: files.number(&format!("hugetlb.{size}.max_usage_in_bytes"))?,
-                failcnt: files.number(&format!("hugetlb.{size}.failcnt"))?,
+                usage: files.hugetlb(&size, "usage_in_bytes")?,
+                max: files.hugetlb(&size, "max_usage_in_bytes")?,
+                failcnt: files.hugetlb(&size, "failcnt")?,
             };
             stats.hugetlb.insert(size, entry);
         }

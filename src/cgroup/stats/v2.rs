@@ -111,9 +111,10 @@ fn entries(line: &str) -> Vec<(List, BlkioEntry)> {
 
 fn hugetlb(files: &Files<'_>, stats: &mut Stats) -> Result<()> {
     for size in files.page_sizes() {
+        // Refused reservations are counted here too.
         let events = files.keyed(&format!("hugetlb.{size}.events"))?;
         let entry = Hugetlb {
-            usage: files.number(&format!("hugetlb.{size}.current"))?,
+            usage: files.hugetlb(&size, "current")?,
             // The most that was in use, which v2 does not tell; hugetlb.*.max is the limit.
             max: 0,
             failcnt: events.get("max").copied().unwrap_or(0),
