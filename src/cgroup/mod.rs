@@ -136,7 +136,7 @@ impl Cgroups {
         self.attach = None;
     }
 
-    /// The record to save once the child is recorded: these cgroups are ours now.
+    /// The record to save before the first child: from then on these cgroups are ours.
     pub fn record(&self) -> &CgroupRecord {
         &self.record
     }
@@ -181,7 +181,8 @@ impl Cgroups {
             .map_err(|e| if plan.rootless && files::is_refusal(&e) { e.hint(ROOTLESS) } else { e })?;
         match &plan.devices {
             Some(devices) => match devices::apply(&self.places, devices) {
-                Err(e) if devices.optional && files::is_refusal(&e) => Ok(()),
+                // Refused, or a kernel or an outer profile without such programs: nothing that could be expected to work.
+                Err(_) if devices.optional => Ok(()),
                 done => done,
             },
             None => Ok(()),
