@@ -201,7 +201,7 @@ fn cgroups(
         devices: linux.and_then(|l| l.devices().as_deref()).unwrap_or_default(),
         cgroupns: namespaces.creates(NsKind::Cgroup),
         rootless,
-        delegate_uid: host_uid.filter(|_| has_writable_cgroup_mount(bundle)),
+        delegate_uid: host_uid.filter(|_| rootfs::cgroups::are_writable(bundle)),
         asker: facts.asker.as_ref(),
         annotations: bundle.spec.annotations().as_ref(),
     };
@@ -214,15 +214,6 @@ fn cgroups(
         );
     }
     Ok(plan)
-}
-
-/// A rw `cgroup` mount at /sys/fs/cgroup: the payload is meant to manage its own tree.
-fn has_writable_cgroup_mount(bundle: &Bundle) -> bool {
-    bundle.spec.mounts().iter().flatten().any(|mount| {
-        mount.typ().as_deref() == Some("cgroup")
-            && mount.destination().as_os_str() == "/sys/fs/cgroup"
-            && !mount.options().iter().flatten().any(|option| option == "ro")
-    })
 }
 
 fn view<'a>(

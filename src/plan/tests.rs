@@ -54,6 +54,38 @@ fn a_delegated_cgroup_belongs_to_whom_the_user_is_on_the_host() {
 }
 
 #[test]
+fn cgroups_are_delegated_by_how_their_mount_ends_up() {
+    let delegated = |mount: Value| {
+        let plan = planned(
+            |spec| {
+                mount.as_object().into_iter().flatten().for_each(|(k, v)| spec["mounts"][0][k] = v.clone())
+            },
+            &options(),
+        );
+        plan.cgroup.delegate.is_some()
+    };
+    for mount in [
+        json!({}),
+        json!({"type": "cgroup2"}),
+        json!({"destination": "/sys/fs/./cgroup/"}),
+        json!({"destination": "sys/fs/cgroup"}),
+        json!({"options": ["ro", "nosuid", "rw"]}),
+    ] {
+        assert!(delegated(mount.clone()), "{mount}");
+    }
+    for mount in [
+        json!({"options": ["ro"]}),
+        json!({"options": ["rw", "ro"]}),
+        json!({"options": ["rro"]}),
+        json!({"options": ["bind"], "source": "/x"}),
+        json!({"destination": "/sys/fs/cgroup/x"}),
+        json!({"type": "tmpfs"}),
+    ] {
+        assert!(!delegated(mount.clone()), "{mount}");
+    }
+}
+
+#[test]
 fn annotations_that_do_nothing_are_named() {
     let warned = |name: &str, text: &str, driver| {
         let options = Options { driver, ..options() };

@@ -6,11 +6,25 @@
 use std::path::Path;
 
 use super::attributes::bind_attr;
-use super::mounts::{BindOp, Fallback, FsOp, MountOp, Opener, Target, What};
-use super::{LinkOp, MountNs, Op, View};
+use super::mounts::{self, BindOp, Fallback, FsOp, MountOp, Opener, Target, What};
+use super::{LinkOp, MountNs, Op, View, clean};
 use crate::error::Result;
 use crate::plan::cgroup::{Hierarchy, Layout, Version};
+use crate::spec::Bundle;
 use crate::spec::mount_options::{MOUNT_ATTR_RDONLY, MountOptions};
+
+/// The container's cgroups are mounted for writing where it looks for them: the payload is meant to manage its own tree.
+pub fn are_writable(bundle: &Bundle) -> bool {
+    bundle.spec.mounts().iter().flatten().any(|mount| {
+        let options = mounts::options(mount);
+        let is_readonly = options.set & libc::MS_RDONLY != 0 || options.rec_set & MOUNT_ATTR_RDONLY != 0;
+        let is_cgroup = matches!(mount.typ().as_deref(), Some("cgroup" | "cgroup2"));
+        is_cgroup
+            && !is_readonly
+            && !mounts::is_bind(mount, &options)
+            && clean(mount.destination()) == Path::new("/sys/fs/cgroup")
+    })
+}
 
 /// Appends the operations of one entry, prepared in `op` except for what it mounts.
 pub fn ops(

@@ -183,11 +183,11 @@ pub fn ops(bundle: &Bundle, view: &View<'_>, warnings: &mut Vec<String>) -> Resu
     Ok(ops)
 }
 
-fn options(mount: &Mount) -> MountOptions {
+pub(super) fn options(mount: &Mount) -> MountOptions {
     mount_options::parse(mount.options().as_deref().unwrap_or_default())
 }
 
-fn is_bind(mount: &Mount, options: &MountOptions) -> bool {
+pub(super) fn is_bind(mount: &Mount, options: &MountOptions) -> bool {
     options.bind != Bind::No || mount.typ().as_deref() == Some("bind")
 }
 
