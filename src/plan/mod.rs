@@ -106,7 +106,7 @@ pub fn create(bundle: &Bundle, options: &Options, facts: &HostFacts) -> Result<C
     let linux = spec.linux().as_ref();
     let mut warnings = bundle.warnings.clone();
     annotations::check(spec, options.driver, &mut warnings)?;
-    let rootless = options.rootless.unwrap_or(facts.euid != 0 || facts.in_user_namespace);
+    let rootless = options.rootless.unwrap_or_else(|| is_rootless(options.driver, facts));
 
     let listed = linux.and_then(|l| l.namespaces().as_deref()).unwrap_or_default();
     let mut namespaces = namespaces::plan(listed, linux.and_then(|l| l.time_offsets().as_ref()))?;
@@ -159,6 +159,13 @@ pub fn create(bundle: &Bundle, options: &Options, facts: &HostFacts) -> Result<C
     })
 }
 
+/// `--rootless auto`. The root of a user namespace has what the host's has where the system's manager makes the cgroups:
+/// one that serves us there is that of a whole system in a container (LXD, kind).
+fn is_rootless(driver: Driver, facts: &HostFacts) -> bool {
+    let is_system = facts.cgroups.manager.as_ref().is_some_and(|manager| !manager.user);
+    facts.euid != 0 || facts.in_user_namespace && !(driver == Driver::Systemd && is_system)
+}
+
 /// Mappings of a new user namespace; those of a joined one are only checked by the validator.
 fn id_maps(bundle: &Bundle, namespaces: &Namespaces, facts: &HostFacts) -> Result<Option<IdMaps>> {
     if !namespaces.creates(NsKind::User) {
@@ -201,6 +208,7 @@ fn cgroups(
         devices: linux.and_then(|l| l.devices().as_deref()).unwrap_or_default(),
         cgroupns: namespaces.creates(NsKind::Cgroup),
         rootless,
+        in_user_namespace: facts.in_user_namespace,
         delegate_uid: host_uid.filter(|_| rootfs::cgroups::are_writable(bundle)),
         asker: facts.asker.as_ref(),
         annotations: bundle.spec.annotations().as_ref(),

@@ -54,6 +54,20 @@ fn a_delegated_cgroup_belongs_to_whom_the_user_is_on_the_host() {
 }
 
 #[test]
+fn the_root_of_a_whole_system_in_a_container_is_not_rootless() {
+    let facts = |euid, in_user_namespace, user| {
+        let manager = Some(cgroup::facts::ManagerFacts { user, ..Default::default() });
+        let cgroups = CgroupFacts { manager, ..CgroupFacts::default() };
+        HostFacts { euid, in_user_namespace, cgroups, ..HostFacts::default() }
+    };
+    assert!(!is_rootless(Driver::Systemd, &facts(0, true, false)));
+    assert!(is_rootless(Driver::Systemd, &facts(0, true, true)));
+    assert!(is_rootless(Driver::Systemd, &facts(1000, false, true)));
+    assert!(is_rootless(Driver::Cgroupfs, &HostFacts { in_user_namespace: true, ..HostFacts::default() }));
+    assert!(!is_rootless(Driver::Cgroupfs, &HostFacts::default()));
+}
+
+#[test]
 fn cgroups_are_delegated_by_how_their_mount_ends_up() {
     let delegated = |mount: Value| {
         let plan = planned(

@@ -85,18 +85,19 @@ pub struct DevicePlan {
     pub allow_by_default: bool,
     pub rules: Vec<DeviceRule>,
     pub enforce: Enforce,
-    /// Rootless: the kernel may refuse, and device nodes cannot be made anyway.
+    /// Rootless or in a user namespace: the kernel may refuse, and device nodes cannot be made anyway.
     pub optional: bool,
 }
 
-/// None only where a rootless container has no cgroup to attach anything to.
+/// None only where there is no cgroup to attach anything to and the rules are optional.
 pub(super) fn plan(wanted: &Wanted<'_>, hierarchies: &[Hierarchy]) -> Result<Option<DevicePlan>> {
     let list = wanted.resources.and_then(|r| r.devices().as_deref()).unwrap_or_default();
     let folded = fold(list)?;
+    let optional = wanted.rootless || wanted.in_user_namespace;
     let on_v1 = hierarchies.iter().position(|h| h.controllers.iter().any(|c| c == "devices"));
     let on_v2 = || hierarchies.iter().position(|h| h.version == Version::V2);
     let Some((hierarchy, v1)) = on_v1.map(|at| (at, true)).or_else(|| on_v2().map(|at| (at, false))) else {
-        if wanted.rootless {
+        if optional {
             return Ok(None);
         }
         return Err(Error::field(FIELD, "neither the v1 devices controller nor cgroup2 is mounted"));
@@ -108,7 +109,7 @@ pub(super) fn plan(wanted: &Wanted<'_>, hierarchies: &[Hierarchy]) -> Result<Opt
     } else {
         Enforce::Program(device_program::generate(allow, &rules)?)
     };
-    Ok(Some(DevicePlan { hierarchy, allow_by_default: allow, rules, enforce, optional: wanted.rootless }))
+    Ok(Some(DevicePlan { hierarchy, allow_by_default: allow, rules, enforce, optional }))
 }
 
 /// Nodes of linux.devices that would be there but could not be opened.

@@ -62,6 +62,8 @@ pub struct Wanted<'a> {
     /// The container gets a cgroup namespace of its own.
     pub cgroupns: bool,
     pub rootless: bool,
+    /// We are in a user namespace ourselves, whose root the kernel lets load no device rules.
+    pub in_user_namespace: bool,
     /// Host uid of process.user.uid, when a writable `cgroup` mount hands the tree to the payload (v2).
     pub delegate_uid: Option<u32>,
     pub asker: Option<&'a Asker>,

@@ -61,6 +61,7 @@ fn wanted(resources: Option<&LinuxResources>) -> Wanted<'_> {
         devices: &[],
         cgroupns: true,
         rootless: false,
+        in_user_namespace: false,
         delegate_uid: None,
         asker: None,
         annotations: None,
