@@ -14,6 +14,9 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+/// A user without rights.
+const NOBODY: u32 = 65534;
+
 const LIMITS: &str = r#"{
     "memory": {"limit": 67108864, "swap": 134217728, "reservation": 33554432},
     "cpu": {"shares": 512, "quota": 50000, "period": 100000, "cpus": "0", "mems": "0"},
@@ -66,7 +69,7 @@ fn planned(name: &str, resources: &str, facts: &CgroupFacts) -> CgroupPlan {
         cgroupns: true,
         rootless: false,
         in_user_namespace: false,
-        delegate_uid: None,
+        delegates: &[],
         asker: None,
         annotations: None,
     };
@@ -429,7 +432,7 @@ fn rootless_child() {
         cgroupns: true,
         rootless: true,
         in_user_namespace: false,
-        delegate_uid: None,
+        delegates: &[],
         asker: None,
         annotations: None,
     };
@@ -447,22 +450,67 @@ fn rootless_child() {
 
 #[test]
 fn rootless_without_rights_runs_without_cgroups() {
-    use std::os::unix::process::CommandExt;
     if host_facts().is_none() {
         return;
     }
-    // A copy that another user can reach.
-    let copy = std::env::temp_dir().join(format!("orlop-test-{}", std::process::id()));
+    as_nobody("rootless_child", "ORLOP_CGROUP_ROOTLESS", "1", "rootless=done");
+}
+
+/// Runs one test of this binary as another user; it must say `word`.
+fn as_nobody(test: &str, variable: &str, value: &str, word: &str) {
+    use std::os::unix::process::CommandExt;
+    // A copy that the user can reach.
+    let copy = std::env::temp_dir().join(format!("orlop-test-{}-{test}", std::process::id()));
     std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
     let out = Command::new(&copy)
-        .args(["rootless_child", "--exact", "--nocapture"])
-        .env("ORLOP_CGROUP_ROOTLESS", "1")
+        .args([test, "--exact", "--nocapture"])
+        .env(variable, value)
         .current_dir("/")
-        .uid(65534)
-        .gid(65534)
+        .uid(NOBODY)
+        .gid(NOBODY)
         .output();
     std::fs::remove_file(&copy).unwrap();
     let out = out.unwrap();
     let text = String::from_utf8_lossy(&out.stdout);
-    assert!(text.contains("rootless=done"), "{text} {}", String::from_utf8_lossy(&out.stderr));
+    assert!(text.contains(word), "{text} {}", String::from_utf8_lossy(&out.stderr));
+}
+
+/// The unprivileged half of the next test: in a cgroup that is this user's.
+#[test]
+fn delegating_child() {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(path) = std::env::var("ORLOP_CGROUP_DELEGATED") else { return };
+    let facts = only_v2(&host::cgroup::facts().unwrap()).unwrap();
+    for (delegate, instead) in [
+        (vec![100_005, NOBODY], Some("65534, the container's root, has it")),
+        (vec![100_005], Some("cannot manage it")),
+        (vec![NOBODY], None),
+    ] {
+        let mut plan = planned("delegate", "{}", &facts);
+        plan.hierarchies[0].path = format!("{path}/c");
+        plan.rootless = true;
+        plan.may_skip = true;
+        plan.delegate = delegate;
+        let cgroups = cgroup::create(&plan).unwrap();
+        assert_eq!(cgroups.warnings.len(), usize::from(instead.is_some()), "{:?}", cgroups.warnings);
+        assert!(cgroups.warnings.iter().all(|warning| warning.contains(instead.unwrap())));
+        // It was made, not left out.
+        assert_eq!(std::fs::metadata(&dirs(cgroups.record())[0]).unwrap().uid(), NOBODY);
+        Manager::open(cgroups.record()).remove().unwrap();
+    }
+    println!("delegated=done");
+}
+
+#[test]
+fn what_cannot_be_given_away_is_kept() {
+    let Some(facts) = host_facts().and_then(|f| only_v2(&f)) else { return };
+    let path = format!("/orlop-test-{}-nobody", std::process::id());
+    let dir = facts.hierarchies[0].mount.join(&path[1..]);
+    std::fs::create_dir(&dir).unwrap();
+    std::os::unix::fs::chown(&dir, Some(NOBODY), None).unwrap();
+    let done = std::panic::catch_unwind(|| {
+        as_nobody("delegating_child", "ORLOP_CGROUP_DELEGATED", &path, "delegated=done");
+    });
+    std::fs::remove_dir(&dir).unwrap();
+    done.unwrap();
 }

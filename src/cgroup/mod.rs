@@ -48,6 +48,8 @@ pub struct Cgroups {
     /// The v2 cgroup, and whom to ask when the kernel lets no child of ours in.
     attach: Option<(String, AttachPlan)>,
     record: CgroupRecord,
+    /// What was made otherwise than asked for.
+    pub warnings: Vec<String>,
     /// Keeps a new scope of systemd open until init is in it.
     sleeper: Option<Sleeper>,
 }
@@ -57,8 +59,8 @@ pub struct Cgroups {
 /// made is removed again, but for a unit: that is [`Manager::remove`]'s.
 pub fn create(plan: &CgroupPlan) -> Result<Cgroups> {
     let record = plan.record();
-    let mut cgroups =
-        Cgroups { places: vec![], entries: vec![], leaf: None, attach: None, record, sleeper: None };
+    let (places, entries, warnings) = (vec![], vec![], vec![]);
+    let mut cgroups = Cgroups { places, entries, leaf: None, attach: None, record, warnings, sleeper: None };
     if plan.driver == Driver::Disabled {
         return Ok(cgroups);
     }
@@ -114,7 +116,7 @@ impl Cgroups {
         self.places.push(Some(Place::make(hierarchy)?));
         let Some(Some(place)) = self.places.last() else { return Ok(()) };
         if hierarchy.version == Version::V2 {
-            v2::prepare(place, plan)?;
+            self.warnings.extend(v2::prepare(place, plan)?);
         }
         if plan.cpuset_copy == Some(at) {
             v1::copy_cpuset(place)?;

@@ -8,14 +8,11 @@ use crate::sys::cgroupfs;
 /// Files that cgroups(7) lets a delegatee own, should the kernel not list them.
 const DELEGATED: &str = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads";
 
-/// Readies a cgroup that was just made (or found): before the first process enters.
-pub(super) fn prepare(place: &Place, plan: &CgroupPlan) -> Result<()> {
+/// Readies a cgroup that was just made (or found): before the first process enters. What is to be warned of.
+pub(super) fn prepare(place: &Place, plan: &CgroupPlan) -> Result<Option<String>> {
     enable(place, plan)?;
     leave_invalid_domain(place, plan.domain)?;
-    match plan.delegate {
-        Some(uid) => delegate(place, uid),
-        None => Ok(()),
-    }
+    delegate(place, &plan.delegate)
 }
 
 /// Hands the controllers down from the top of the mount to the container's cgroup, never below it: a
@@ -86,8 +83,32 @@ fn leave_invalid_domain(place: &Place, domain: bool) -> Result<()> {
     place.write("cgroup.type", "threaded").doing("make the cgroup threaded")
 }
 
-/// Gives the directory and the files the kernel lists to the payload's user.
-fn delegate(place: &Place, uid: u32) -> Result<()> {
+/// Gives the cgroup to the first of `uids` that the kernel lets us give it to. An ordinary user can give nothing away
+/// (EPERM), nor can an id be given that is not mapped (EINVAL): the cgroup is as good as before, but for the payload's
+/// own management of it.
+fn delegate(place: &Place, uids: &[u32]) -> Result<Option<String>> {
+    let Some(wanted) = uids.first() else { return Ok(None) };
+    let mut owner = None;
+    for uid in uids {
+        match give(place, *uid) {
+            Ok(()) => {
+                owner = Some(uid);
+                break;
+            }
+            Err(e) if [libc::EPERM, libc::EINVAL].contains(&e.errno()) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    let instead = match owner {
+        Some(uid) if uid == wanted => return Ok(None),
+        Some(uid) => format!("{uid}, the container's root, has it"),
+        None => "the payload cannot manage it".to_owned(),
+    };
+    Ok(Some(format!("{}: cannot be given to the user id {wanted}: {instead}", place.shown.display())))
+}
+
+/// The directory, and the files that the kernel lists.
+fn give(place: &Place, uid: u32) -> Result<()> {
     let listed = read_at(cgroupfs::CWD, "/sys/kernel/cgroup/delegate")?;
     cgroupfs::chownat(&place.mount, &place.path, uid).at_with(|| place.shown.display().to_string())?;
     for file in listed.as_deref().unwrap_or(DELEGATED).lines() {

@@ -135,6 +135,7 @@ impl Attempt<'_> {
             set_dumpable(false);
         }
         let mut cgroups = cgroup::create(&plan.cgroup)?;
+        self.heard.warnings.append(&mut cgroups.warnings);
         // From here on whatever is found in them is ours to kill.
         self.record.cgroup = cgroups.record().clone();
         entry.save(&self.record)?;

@@ -189,15 +189,21 @@ fn cgroups(
     let linux = bundle.spec.linux().as_ref();
     let path = linux.and_then(|l| l.cgroups_path().as_ref()).map(|path| path.to_string_lossy());
     let uid = bundle.spec.process().as_ref().map_or(0, |process| process.user().uid());
-    let host_uid = match ids {
-        Some(ids) => ids::to_host(&ids.uid, uid),
+    let to_host = |uid| match ids {
+        Some(ids) => Ok(ids::to_host(&ids.uid, uid)),
         // Of a joined namespace the engines repeat the mappings; its ids are nobody's on the host without them.
         None if namespaces.has(NsKind::User) => {
             let given = linux.and_then(|l| l.uid_mappings().as_deref()).unwrap_or_default();
-            ids::to_host(&ids::lines(given, "linux.uidMappings")?, uid)
+            ids::lines(given, "linux.uidMappings").map(|lines| ids::to_host(&lines, uid))
         }
-        None => Some(uid),
+        None => Ok(Some(uid)),
     };
+    let mut delegates = Vec::new();
+    if let (Some(user), true) = (to_host(uid)?, rootfs::cgroups::are_writable(bundle)) {
+        // The container's root second: an ordinary user gives nothing to a subordinate id.
+        delegates = [Some(user), to_host(0)?].into_iter().flatten().collect();
+        delegates.dedup();
+    }
     let wanted = cgroup::Wanted {
         id: &options.id,
         cgroups_path: path.as_deref(),
@@ -209,7 +215,7 @@ fn cgroups(
         cgroupns: namespaces.creates(NsKind::Cgroup),
         rootless,
         in_user_namespace: facts.in_user_namespace,
-        delegate_uid: host_uid.filter(|_| rootfs::cgroups::are_writable(bundle)),
+        delegates: &delegates,
         asker: facts.asker.as_ref(),
         annotations: bundle.spec.annotations().as_ref(),
     };

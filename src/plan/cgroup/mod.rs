@@ -64,8 +64,9 @@ pub struct Wanted<'a> {
     pub rootless: bool,
     /// We are in a user namespace ourselves, whose root the kernel lets load no device rules.
     pub in_user_namespace: bool,
-    /// Host uid of process.user.uid, when a writable `cgroup` mount hands the tree to the payload (v2).
-    pub delegate_uid: Option<u32>,
+    /// Host uids of process.user.uid and of the container's root, when a writable `cgroup` mount hands the tree to the
+    /// payload (v2).
+    pub delegates: &'a [u32],
     pub asker: Option<&'a Asker>,
     /// Name and value, for properties of the unit.
     pub annotations: Option<&'a HashMap<String, String>>,
@@ -139,8 +140,8 @@ pub struct CgroupPlan {
     /// The limits, in order.
     pub writes: Vec<CgroupWrite>,
     pub devices: Option<DevicePlan>,
-    /// Host uid that gets the directory and the delegatable files (v2).
-    pub delegate: Option<u32>,
+    /// Host uids, of which the first that can be had gets the directory and the delegatable files (v2).
+    pub delegate: Vec<u32>,
     /// Rootless without a path: a hierarchy that may not be written and has no limit is left out.
     pub may_skip: bool,
     pub rootless: bool,
@@ -238,7 +239,10 @@ pub fn plan(wanted: &Wanted<'_>, facts: &CgroupFacts, warnings: &mut Vec<String>
         memory_check,
         writes,
         devices,
-        delegate: wanted.delegate_uid.filter(|_| wanted.cgroupns && facts.layout == Layout::V2),
+        delegate: match wanted.cgroupns && facts.layout == Layout::V2 {
+            true => wanted.delegates.to_vec(),
+            false => Vec::new(),
+        },
         may_skip,
         rootless: wanted.rootless,
         unit,

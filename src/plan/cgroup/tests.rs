@@ -62,7 +62,7 @@ fn wanted(resources: Option<&LinuxResources>) -> Wanted<'_> {
         cgroupns: true,
         rootless: false,
         in_user_namespace: false,
-        delegate_uid: None,
+        delegates: &[],
         asker: None,
         annotations: None,
     }
@@ -355,8 +355,8 @@ fn a_device_node_without_a_rule_is_warned_about() {
 #[test]
 fn record_and_delegation() {
     let plan =
-        plan(&Wanted { delegate_uid: Some(100_000), ..wanted(None) }, &v2_host(), &mut vec![]).unwrap();
-    assert_eq!(plan.delegate, Some(100_000));
+        plan(&Wanted { delegates: &[100_005, 100_000], ..wanted(None) }, &v2_host(), &mut vec![]).unwrap();
+    assert_eq!(plan.delegate, [100_005, 100_000]);
     let text = serde_json::to_string(&plan.record()).unwrap();
     assert_eq!(serde_json::from_str::<super::CgroupRecord>(&text).unwrap(), plan.record());
     assert!(!plan.record().made);
