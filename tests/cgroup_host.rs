@@ -514,3 +514,26 @@ fn what_cannot_be_given_away_is_kept() {
     std::fs::remove_dir(&dir).unwrap();
     done.unwrap();
 }
+
+#[test]
+fn what_lies_below_a_threaded_cgroup_becomes_threaded() {
+    let Some(facts) = host_facts().and_then(|f| only_v2(&f)) else { return };
+    let mut plan = planned("threaded", "{}", &facts);
+    let top = dirs(&plan.record())[0].parent().unwrap().to_path_buf();
+    std::fs::create_dir_all(top.join("t")).unwrap();
+    std::fs::write(top.join("t/cgroup.type"), "threaded").unwrap();
+    plan.hierarchies[0].path = plan.hierarchies[0].path.replace("/c", "/t/x/y");
+    plan.domain = true;
+    let refused = cgroup::create(&plan).err().unwrap().to_string();
+    assert!(refused.contains("threaded"), "{refused}");
+    assert!(!top.join("t/x").exists());
+    plan.domain = false;
+    let cgroups = cgroup::create(&plan).unwrap();
+    for dir in ["t/x", "t/x/y"] {
+        assert_eq!(read(&top.join(dir), "cgroup.type"), "threaded");
+    }
+    Manager::open(cgroups.record()).remove().unwrap();
+    for dir in ["t/x", "t", ""] {
+        std::fs::remove_dir(top.join(dir)).unwrap();
+    }
+}

@@ -8,10 +8,18 @@ use crate::sys::cgroupfs;
 /// Files that cgroups(7) lets a delegatee own, should the kernel not list them.
 const DELEGATED: &str = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads";
 
+/// The type of a cgroup below threaded ones that is not threaded itself.
+const INVALID: &str = "domain invalid";
+
 /// Readies a cgroup that was just made (or found): before the first process enters. What is to be warned of.
 pub(super) fn prepare(place: &Place, plan: &CgroupPlan) -> Result<Option<String>> {
     enable(place, plan)?;
-    leave_invalid_domain(place, plan.domain)?;
+    if place.read("cgroup.type")?.as_deref() == Some(INVALID) {
+        // Those above first: a cgroup can only join the threads of its parent.
+        for path in parents(place).chain([&*place.path]) {
+            leave_invalid_domain(place, path, plan.domain)?;
+        }
+    }
     delegate(place, &plan.delegate)
 }
 
@@ -24,8 +32,7 @@ fn enable(place: &Place, plan: &CgroupPlan) -> Result<()> {
     if wanted.is_empty() {
         return Ok(());
     }
-    let parents = place.path.match_indices('/').map(|(at, _)| &place.path[..at]);
-    for parent in [""].into_iter().chain(parents) {
+    for parent in [""].into_iter().chain(parents(place)) {
         let file = format!("{parent}/cgroup.subtree_control");
         let file = file.trim_start_matches('/');
         // Reading is cheap; writing takes the kernel's cgroup lock and waits for an RCU grace period.
@@ -38,6 +45,8 @@ fn enable(place: &Place, plan: &CgroupPlan) -> Result<()> {
         if missing.is_empty() {
             continue;
         }
+        // The one above may have become a threaded domain just now; an invalid one hands nothing down.
+        leave_invalid_domain(place, parent, plan.domain)?;
         let write = |value: &str| {
             cgroupfs::openat_write(&place.mount, file).and_then(|fd| cgroupfs::write(fd, value.as_bytes()))
         };
@@ -71,8 +80,10 @@ fn has_processes(place: &Place, parent: &str) -> Result<bool> {
 
 /// Below a threaded cgroup a new one is "domain invalid": no process can enter until it is threaded too,
 /// and then it has no memory, io, … controllers.
-fn leave_invalid_domain(place: &Place, domain: bool) -> Result<()> {
-    if place.read("cgroup.type")?.as_deref() != Some("domain invalid") {
+fn leave_invalid_domain(place: &Place, path: &str, domain: bool) -> Result<()> {
+    let file = format!("{path}/cgroup.type");
+    let file = file.trim_start_matches('/');
+    if read_at(&place.mount, file)?.as_deref() != Some(INVALID) {
         return Ok(());
     }
     if domain {
@@ -80,7 +91,15 @@ fn leave_invalid_domain(place: &Place, domain: bool) -> Result<()> {
             .at(place.shown.display().to_string())
             .hint("choose a linux.cgroupsPath below a domain cgroup"));
     }
-    place.write("cgroup.type", "threaded").doing("make the cgroup threaded")
+    let file = cgroupfs::openat_write(&place.mount, file);
+    file.and_then(|file| cgroupfs::write(file, b"threaded"))
+        .at_with(|| place.shown.display().to_string())
+        .doing("make the cgroup threaded")
+}
+
+/// The cgroups between the top of the mount and the container's.
+fn parents(place: &Place) -> impl Iterator<Item = &str> {
+    place.path.match_indices('/').map(|(at, _)| &place.path[..at])
 }
 
 /// Gives the cgroup to the first of `uids` that the kernel lets us give it to. An ordinary user can give nothing away

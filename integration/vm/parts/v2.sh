@@ -192,7 +192,11 @@ has "v1 only: swappiness" 'swappiness: has no equivalent in cgroup v2' "$output"
 mkdir -p "$cg$base"; mkdir "$cg$base/threads" "$cg$base/threads/t"; echo threaded >"$cg$base/threads/t/cgroup.type"
 create thread ".linux.cgroupsPath=\"$base/threads/t/c\" | .linux.resources += {memory: {limit: 67108864}}"
 has "a threaded parent gives no memory limit" 'threaded' "$status $output"
-rmdir "$cg$base/threads/t" "$cg$base/threads"
+create deep ".linux.cgroupsPath=\"$base/threads/t/x/y\" | .linux.resources += {pids: {limit: 5}}"; dir=$cg$base/threads/t/x/y
+same "two levels below a threaded one: create, type" "0 threaded 5" "$status $output$(knob cgroup.type) $(knob pids.max)"
+same "two levels below a threaded one: the one between" threaded "$(cat "${dir%/y}/cgroup.type" 2>&1)"
+o delete --force deep
+rmdir "$cg$base/threads/t/x" "$cg$base/threads/t" "$cg$base/threads"
 own=$(sed -n 's/^0:://p' /proc/self/cgroup)
 if [ "$own" != / ]; then
     # cpu, cpuset and pids would be handed down one by one, at the price of a threaded tree.
