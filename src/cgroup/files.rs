@@ -42,10 +42,11 @@ impl Place {
         Ok(Self { mount, path, shown, version: hierarchy.version, made: vec![] })
     }
 
-    /// Another cgroup of the same mount; `path` is relative to it.
+    /// Another cgroup of the same mount; `path` is relative to it, `.` the mount's own.
     pub fn sibling(&self, path: &str) -> Result<Self> {
         let mount = self.mount.try_clone().call("fcntl")?;
-        let top = self.shown.ancestors().nth(self.path.split('/').count());
+        let depth = if self.path == "." { 0 } else { self.path.split('/').count() };
+        let top = self.shown.ancestors().nth(depth);
         let shown = top.unwrap_or(&self.shown).join(path);
         Ok(Self { mount, path: path.to_owned(), shown, version: self.version, made: vec![] })
     }

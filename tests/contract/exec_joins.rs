@@ -104,6 +104,36 @@ fn cgroup_paths_stay_below_the_container() {
     });
 }
 
+/// As an engine or a systemd does that sees the host's tree: init in a cgroup beside, the container's own removed.
+#[test]
+fn init_may_have_left_its_cgroup_and_removed_it() {
+    let case = contract!(Root, Cgroup1).differs("runc", "1.1.5 falls back to init's cgroup on v2 only");
+    case.differs("crun", "1.8.1 asks the freezer of the old one").run(|t| {
+        let b = t.running();
+        let init = t.pid(&b.id);
+        let moved = format!("{}-moved", b.id);
+        for hierarchy in leftovers::hierarchies() {
+            let (old, new) = (hierarchy.mount.join(&b.id), hierarchy.mount.join(&moved));
+            std::fs::create_dir(&new).unwrap();
+            for file in ["cpuset.cpus", "cpuset.mems"].iter().filter(|_| hierarchy.has("cpuset")) {
+                let all = std::fs::read(hierarchy.mount.join(file)).unwrap();
+                std::fs::write(new.join(file), all).unwrap();
+            }
+            std::fs::write(new.join("cgroup.procs"), init.to_string()).unwrap();
+            std::fs::remove_dir(old).unwrap();
+        }
+        let out = t.rt(&words(&b, &[], &["/bin/cat", "/proc/self/cgroup"])).ok();
+        assert_eq!(out.stdout, std::fs::read_to_string(format!("/proc/{init}/cgroup")).unwrap());
+        assert!(out.stdout.contains(&format!("pids:/{moved}\n")), "{}", out.stdout);
+        // What was asked for is not to be had elsewhere.
+        t.rt(&words(&b, &["--cgroup", "pids:sub"], &["/bin/true"])).exits(255).fails();
+        t.rt(&["delete", "--force", &b.id]).ok();
+        for left in leftovers::cgroups(&moved) {
+            leftovers::remove_cgroup(&left);
+        }
+    });
+}
+
 #[test]
 fn the_filter_of_the_container_applies() {
     contract!(Root, Seccomp).run(|t| {

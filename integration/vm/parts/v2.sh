@@ -158,6 +158,28 @@ o delete --force owned
 same "delegation: delete --force, status" 0 $?
 same "delegation: delete --force with cgroups made inside" gone "$(gone owned)"
 
+echo "# exec, after init has gone elsewhere"
+# until_in ID PATH: waits for init of the container to be in the cgroup.
+until_in() { for _ in {1..50}; do grep -qxF "0::$2" "/proc/$(o state "$1" | jq -r .pid)/cgroup" && return; sleep 0.1; done; }
+start below "$ns | $writable | .linux.resources += {memory: {limit: 134217728}, pids: {limit: 50}} | .process.args=$(says '
+    cd /sys/fs/cgroup; mkdir init.scope; echo 1 >init.scope/cgroup.procs; echo +memory +pids >cgroup.subtree_control; sleep 300')"
+until_in below "$base/below/init.scope"
+for _ in {1..50}; do grep -q pids "$dir/cgroup.subtree_control" && break; sleep 0.1; done
+same "init below, controllers handed down: exec" "0::/init.scope" "$(o exec below cat /proc/self/cgroup 2>&1)"
+same "init below: exec --cgroup" "0::/other" "$(mkdir "$dir/other"; o exec --cgroup other below cat /proc/self/cgroup 2>&1)"
+has "init below: exec --cgroup of the one that takes nobody" 'busy' "$(o exec --cgroup / below true 2>&1)"
+o delete --force below
+same "init below: delete --force" gone "$(gone below)"
+start beside "(.linux.namespaces |= map(select(.type != \"cgroup\"))) | $writable | .process.args=$(says "
+    cd /sys/fs/cgroup$base; mkdir beside-init; echo 1 >beside-init/cgroup.procs; rmdir beside; sleep 300")"
+until_in beside "$base/beside-init"
+for _ in {1..50}; do [ -e "$dir" ] || break; sleep 0.1; done
+same "init beside: its own cgroup" gone "$(gone beside)"
+same "init beside, the container's cgroup removed: exec" "0::$base/beside-init" "$(o exec beside cat /proc/self/cgroup 2>&1)"
+same "init beside: state" running "$(status_of beside)"
+o delete --force beside
+same "init beside: delete --force" "0 0" "$? $(rmdir "$cg$base/beside-init" 2>&1; echo $?)"
+
 echo "# memory"
 run oom '.linux.resources += {memory: {limit: 33554432, swap: 33554432}} | .process.args=["dd","if=/dev/zero","of=/dev/null","bs=100M","count=1"]'
 same "memory: run of a program that is OOM-killed" 137 "$status"
