@@ -331,6 +331,21 @@ fn a_second_device_program_replaces_the_first() {
 }
 
 #[test]
+fn device_rules_may_fail_where_they_are_optional() {
+    let Some(facts) = host_facts().and_then(|f| only_v2(&f)) else { return };
+    let mut plan = planned("optional", "{}", &facts);
+    let mut cgroups = cgroup::create(&plan).unwrap();
+    let _cleaner = Cleaner(cgroups.record().clone());
+    for optional in [false, true] {
+        let devices = plan.devices.as_mut().unwrap();
+        // EINVAL, as from a kernel that has no such programs.
+        devices.enforce = plan::device_rules::Enforce::Program(vec![]);
+        devices.optional = optional;
+        assert_eq!(cgroups.apply(&plan).is_ok(), optional);
+    }
+}
+
+#[test]
 fn an_inhabited_or_frozen_target_is_refused_and_left_alone() {
     let Some(facts) = host_facts() else { return };
     let plan = planned("busy", "{}", &facts);

@@ -295,6 +295,22 @@ mod tests {
     }
 
     #[test]
+    fn reserved_huge_pages_come_first() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("c")).unwrap();
+        for (file, text) in [("2MB.current", "7\n"), ("2MB.rsvd.current", "9\n"), ("1GB.current", "3\n")] {
+            std::fs::write(dir.path().join(format!("c/hugetlb.{file}")), text).unwrap();
+        }
+        let mount = crate::sys::cgroupfs::open_mount(dir.path()).unwrap();
+        let (path, shown) = ("c".to_owned(), dir.path().join("c"));
+        let place = Place { mount, path, shown, version: Version::V2, made: vec![] };
+        let files = Files(&place);
+        for (size, usage) in [("2MB", 9), ("1GB", 3), ("64KB", 0)] {
+            assert_eq!(files.hugetlb(size, "current").unwrap(), usage, "{size}");
+        }
+    }
+
+    #[test]
     fn the_document_has_runcs_names() {
         let json = serde_json::to_value(Stats::default()).unwrap();
         for (pointer, is) in [
