@@ -7,7 +7,7 @@
 use super::dbus::{Bus, Failure, Target};
 use crate::error::{Doing, Error, Result};
 use crate::plan::cgroup::attach::AttachPlan;
-use crate::plan::cgroup::unit::{Property, Unit, UnitPlan};
+use crate::plan::cgroup::unit::{Property, Unit, UnitPlan, in_order};
 use crate::plan::cgroup::value::Value;
 use crate::sys::clone::{Child, Clone, clone3};
 use crate::sys::pidfd::end_child;
@@ -121,7 +121,7 @@ pub(super) fn set_properties(unit: &Unit, properties: &[Property]) -> Result<(),
     }
     let mut manager = Manager::connect(unit)?;
     let version = manager.version()?;
-    let arguments = [Value::text(&unit.name), Value::Bool(true), pairs(properties, version)];
+    let arguments = [Value::text(&unit.name), Value::Bool(true), pairs(&in_order(properties), version)];
     let done = manager.bus.call(&MANAGER, "SetUnitProperties", &arguments);
     done.map(drop).map_err(|failure| Unset {
         is_told: matches!(failure, Failure::Lost(_)),

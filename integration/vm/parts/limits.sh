@@ -82,6 +82,7 @@ show_all() {
     shown DevicePolicy strict
     shown Delegate yes
     shown Slice "$tag.slice"
+    ! ours || shown NeedDaemonReload no
 }
 
 updates() {

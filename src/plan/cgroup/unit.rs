@@ -41,6 +41,25 @@ pub struct Property {
     pub since: u32,
 }
 
+impl Property {
+    /// The NAME of `50-NAME.conf`, the file in which systemd keeps what it is told of a unit that runs.
+    fn drop_in(&self) -> &str {
+        match &*self.name {
+            "CPUQuotaPerSecUSec" => "CPUQuota",
+            "CPUQuotaPeriodUSec" => "CPUQuotaPeriodSec",
+            name => name,
+        }
+    }
+}
+
+/// In the order of their files, each in the order given: a unit whose files systemd came to know in another order has
+/// "changed on disk" for it.
+pub fn in_order(properties: &[Property]) -> Vec<Property> {
+    let mut list = properties.to_vec();
+    list.sort_by(|one, other| one.drop_in().cmp(other.drop_in()));
+    list
+}
+
 /// What the manager is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct UnitPlan {
@@ -280,6 +299,23 @@ mod tests {
         assert_eq!(given, property("TimeoutStopUSec", Value::Uint64(5)));
         assert!(from_annotation("TimeoutStopSec", "'soon'").is_err());
         assert!(from_annotation("Collect-Mode", "'x'").is_err());
+    }
+
+    #[test]
+    fn properties_are_told_in_the_order_of_their_files() {
+        let of = |number, name| property(name, Value::Uint64(number));
+        let given = [
+            of(1, "DevicePolicy"),
+            of(2, "DeviceAllow"),
+            of(3, "DeviceAllow"),
+            of(4, "TasksMax"),
+            of(5, "CPUQuotaPeriodUSec"),
+            of(6, "CPUWeight"),
+            of(7, "CPUQuotaPerSecUSec"),
+            of(8, "AllowedCPUs"),
+        ];
+        let told: Vec<_> = in_order(&given).iter().filter_map(|property| property.value.number()).collect();
+        assert_eq!(told, [8, 7, 5, 6, 2, 3, 1, 4]);
     }
 
     #[test]
