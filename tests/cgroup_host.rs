@@ -95,6 +95,10 @@ impl Drop for Cleaner {
     }
 }
 
+fn create(plan: &CgroupPlan) -> orlop::error::Result<cgroup::Cgroups> {
+    cgroup::create(plan, &mut plan.record())
+}
+
 fn dirs(record: &CgroupRecord) -> Vec<PathBuf> {
     record.hierarchies.iter().map(|h| h.mount.join(&h.path[1..])).collect()
 }
@@ -118,7 +122,7 @@ fn child() {
         facts = only_v2(&facts).unwrap();
     }
     let plan = planned("child", resources, &facts);
-    let mut cgroups = cgroup::create(&plan).unwrap();
+    let mut cgroups = create(&plan).unwrap();
     assert_eq!(cgroups.clone_into().is_some(), layout == "v2");
     cgroups.enter_self().unwrap();
     cgroups.apply(&plan).unwrap();
@@ -313,7 +317,7 @@ fn v2_device_program_freeze_kill() {
 fn a_second_device_program_replaces_the_first() {
     let Some(facts) = host_facts().and_then(|f| only_v2(&f)) else { return };
     let first = planned("replace", r#"{"devices": []}"#, &facts);
-    let mut cgroups = cgroup::create(&first).unwrap();
+    let mut cgroups = create(&first).unwrap();
     let _cleaner = Cleaner(cgroups.record().clone());
     cgroups.apply(&first).unwrap();
     let tree = dirs(cgroups.record()).remove(0);
@@ -323,7 +327,7 @@ fn a_second_device_program_replaces_the_first() {
     assert_eq!(before.len(), 1);
     // A later create finds the empty cgroup and the old program on it.
     let second = planned("replace", r#"{"devices": [{"allow": true, "access": "rwm"}]}"#, &facts);
-    let mut again = cgroup::create(&second).unwrap();
+    let mut again = create(&second).unwrap();
     again.apply(&second).unwrap();
     let after = attached();
     assert_eq!(after.len(), 1);
@@ -349,13 +353,13 @@ fn device_rules_may_fail_where_they_are_optional() {
 fn an_inhabited_or_frozen_target_is_refused_and_left_alone() {
     let Some(facts) = host_facts() else { return };
     let plan = planned("busy", "{}", &facts);
-    let made = cgroup::create(&plan).unwrap();
+    let made = create(&plan).unwrap();
     let cleaner = Cleaner(made.record().clone());
     let dirs = dirs(&cleaner.0);
     let mut sleeper = Command::new("sleep").arg("100").spawn().unwrap();
     std::fs::create_dir_all(dirs[0].join("sub/deep/er")).unwrap();
     std::fs::write(dirs[0].join("sub/deep/cgroup.procs"), sleeper.id().to_string()).unwrap();
-    let e = cgroup::create(&plan).err().unwrap().to_string();
+    let e = create(&plan).err().unwrap().to_string();
     assert!(e.contains("container's cgroup is not empty: 1 process(es) found"), "{e}");
     assert!(dirs.iter().all(|d| d.exists()));
 
@@ -374,10 +378,10 @@ fn an_inhabited_or_frozen_target_is_refused_and_left_alone() {
     sleeper.kill().unwrap();
     sleeper.wait().unwrap();
 
-    let frozen = cgroup::create(&plan).unwrap();
+    let frozen = create(&plan).unwrap();
     let manager = Manager::open(frozen.record());
     manager.freeze().unwrap();
-    let e = cgroup::create(&plan).err().unwrap().to_string();
+    let e = create(&plan).err().unwrap().to_string();
     assert!(e.contains("container's cgroup unexpectedly frozen"), "{e}");
     manager.thaw().unwrap();
 }
@@ -396,7 +400,7 @@ fn a_failed_create_leaves_nothing() {
         repeat: false,
     };
     plan.before_entry.push(impossible);
-    let e = cgroup::create(&plan).err().unwrap().to_string();
+    let e = create(&plan).err().unwrap().to_string();
     assert!(e.contains("linux.resources.test") && e.contains("no such file"), "{e}");
     assert!(dirs(&plan.record()).iter().all(|d| !d.parent().unwrap().exists()));
 }
@@ -411,7 +415,7 @@ fn a_plain_directory_is_no_hierarchy() {
         own: "/".into(),
     };
     let facts = CgroupFacts { layout: Layout::V1, hierarchies: vec![fake], manager: None };
-    let e = cgroup::create(&planned("fake", "{}", &facts)).err().unwrap().to_string();
+    let e = create(&planned("fake", "{}", &facts)).err().unwrap().to_string();
     assert!(e.contains("find a cgroup file system"), "{e}");
     assert_eq!(std::fs::read_dir(tmp.path()).unwrap().count(), 0);
 }
@@ -419,7 +423,7 @@ fn a_plain_directory_is_no_hierarchy() {
 #[test]
 fn disabled_touches_nothing() {
     let plan = CgroupPlan { driver: Driver::Disabled, ..CgroupPlan::default() };
-    let mut cgroups = cgroup::create(&plan).unwrap();
+    let mut cgroups = create(&plan).unwrap();
     cgroups.enter_self().unwrap();
     cgroups.apply(&plan).unwrap();
     let manager = Manager::open(cgroups.record());
@@ -452,13 +456,13 @@ fn rootless_child() {
         annotations: None,
     };
     let free = plan::plan(&wanted, &facts, &mut vec![]).unwrap();
-    let mut cgroups = cgroup::create(&free).unwrap();
+    let mut cgroups = create(&free).unwrap();
     cgroups.enter_self().unwrap();
     cgroups.apply(&free).unwrap();
     Manager::open(cgroups.record()).kill_all().unwrap();
     Manager::open(cgroups.record()).remove().unwrap();
     let limited = Wanted { pids_limit: Some(5), ..wanted };
-    let e = cgroup::create(&plan::plan(&limited, &facts, &mut vec![]).unwrap()).err().unwrap().to_string();
+    let e = create(&plan::plan(&limited, &facts, &mut vec![]).unwrap()).err().unwrap().to_string();
     assert!(e.contains("rootless needs no limits + no cgrouppath"), "{e}");
     println!("rootless=done");
 }

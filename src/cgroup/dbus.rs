@@ -2,7 +2,7 @@
 //!
 //! In the runtime, before and after children are made; no threads, which a library would start before our forks.
 //! Byte order is ours: both ends are on this machine. Every wait has a deadline: a manager that hangs must not hang
-//! `create`. Wire format: D-Bus specification 0.41, "Message Protocol" and "Authentication Protocol".
+//! `create`. (Connecting and sending have `sys::socket`'s.) Wire format: D-Bus specification 0.41, "Message Protocol" and "Authentication Protocol".
 
 use crate::error::{Call, Doing, Error, Result};
 use crate::plan::cgroup::value::Value;
@@ -16,9 +16,6 @@ use std::time::{Duration, Instant};
 
 /// Longest message we take; systemd's are a few hundred bytes.
 const LONGEST: usize = 1 << 20;
-/// How long a call may take. systemd as process 1 answers nobody while it loads its units anew, on a busy host for
-/// twenty seconds.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 const CALL: u8 = 1;
 const REPLY: u8 = 2;
@@ -88,6 +85,8 @@ const NAMELESS: &str = "\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n";
 #[derive(Debug)]
 pub struct Bus {
     socket: OwnedFd,
+    /// How long an answer may take.
+    pub patience: Duration,
     serial: u32,
     received: Vec<u8>,
     signals: VecDeque<Message>,
@@ -95,8 +94,8 @@ pub struct Bus {
 
 impl Bus {
     /// Connects and says who we are: `uid` as the server sees it (the outer one in a user namespace), if it asks.
-    pub fn connect(path: &Path, uid: u32) -> Result<Self> {
-        let mut bus = Self::new(connect_unix_stream(path)?);
+    pub fn connect(path: &Path, uid: u32, patience: Duration) -> Result<Self> {
+        let mut bus = Self::new(connect_unix_stream(path)?, patience);
         let mut answer = bus.greet(NAMELESS, 2);
         let asks = match &answer {
             Ok(line) => !line.starts_with("OK "),
@@ -104,7 +103,7 @@ impl Bus {
         };
         if asks {
             let identity: String = uid.to_string().bytes().map(|digit| format!("{digit:02x}")).collect();
-            bus = Self::new(connect_unix_stream(path)?);
+            bus = Self::new(connect_unix_stream(path)?, patience);
             answer = bus.greet(&format!("\0AUTH EXTERNAL {identity}\r\nBEGIN\r\n"), 1);
         }
         let doing = || format!("be let in by the bus at {}", path.display());
@@ -114,13 +113,13 @@ impl Bus {
         }
     }
 
-    fn new(socket: OwnedFd) -> Self {
-        Self { socket, serial: 0, received: Vec::new(), signals: VecDeque::new() }
+    fn new(socket: OwnedFd, patience: Duration) -> Self {
+        Self { socket, patience, serial: 0, received: Vec::new(), signals: VecDeque::new() }
     }
 
     /// The dialogue before the messages; gives the last of `answers` lines, or the first refusal.
     fn greet(&mut self, lines: &str, answers: u32) -> Result<String> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + self.patience;
         self.send(lines.as_bytes())?;
         let mut line = String::new();
         for _ in 0..answers {
@@ -152,7 +151,7 @@ impl Bus {
         let serial = self.serial;
         let message = encode(serial, target, member, arguments);
         self.send(&message)?;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + self.patience;
         loop {
             let message = self.next(deadline).map_err(|e| e.doing(format!("call {member}")))?;
             match message.kind {
@@ -441,7 +440,7 @@ mod tests {
                 client.write_all(answer.as_bytes()).unwrap();
             }
         });
-        let done = Bus::connect(&path, 7).map(drop);
+        let done = Bus::connect(&path, 7, Duration::from_secs(30)).map(drop);
         server.join().unwrap();
         std::fs::remove_dir_all(dir).unwrap();
         done

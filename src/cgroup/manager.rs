@@ -5,7 +5,7 @@
 
 use super::files::{self, Place, is_no_mount};
 use super::freezer::{self, Freezer};
-use super::systemd::{self, Unset};
+use super::systemd::{self, Undone};
 use super::{kill, old_value, remove};
 use crate::error::{Error, Result};
 use crate::plan::cgroup::keep::Held;
@@ -315,15 +315,15 @@ pub fn update(record: &CgroupRecord, update: &Update) -> Result<()> {
         record.unit.as_ref().map_or(Ok(()), |unit| {
             let kept = unsaid(&places);
             systemd::set_properties(unit, properties)?;
-            put_back(&kept).map_err(|error| Unset { error: Box::new(error), is_told: true })
+            put_back(&kept).map_err(|error| Undone { error: Box::new(error), is_told: true })
         })
     };
     let told = tell(&precise(record, &places, properties, writes));
     // An answer that did not come in time may be on its way: systemd does what it has been told.
-    let is_told = told.as_ref().err().is_none_or(|unset| unset.is_told);
-    told.map_err(|unset| *unset.error).and_then(|()| files::apply(&places, writes)).map_err(|e| {
+    let is_told = told.as_ref().err().is_none_or(|undone| undone.is_told);
+    told.map_err(|undone| *undone.error).and_then(|()| files::apply(&places, writes)).map_err(|e| {
         // Systemd first: it writes what it is told.
-        let again = || tell(&plan::properties(record, &old)).err().map(|unset| *unset.error);
+        let again = || tell(&plan::properties(record, &old)).err().map(|undone| *undone.error);
         let untold = if is_told { again() } else { None };
         let left: Vec<Error> = untold.into_iter().chain(files::restore(&places, &old)).collect();
         match Error::joined(left) {

@@ -56,15 +56,21 @@ pub struct Cgroups {
 
 /// Makes the container's cgroups (P2). The plan's record must have been saved. A target that already
 /// has processes or is frozen is refused; an empty one is used and outlives the container; on any failure what was
-/// made is removed again, but for a unit: that is [`Manager::remove`]'s.
-pub fn create(plan: &CgroupPlan) -> Result<Cgroups> {
+/// made is removed again, but for a unit: that is [`Manager::remove`]'s, by `intent`, the record so far.
+pub fn create(plan: &CgroupPlan, intent: &mut CgroupRecord) -> Result<Cgroups> {
     let record = plan.record();
     let (places, entries, warnings) = (vec![], vec![], vec![]);
     let mut cgroups = Cgroups { places, entries, leaf: None, attach: None, record, warnings, sleeper: None };
     if plan.driver == Driver::Disabled {
         return Ok(cgroups);
     }
-    cgroups.sleeper = plan.unit.as_ref().map(systemd::start).transpose()?;
+    cgroups.sleeper = plan.unit.as_ref().map(systemd::start).transpose().map_err(|undone| {
+        if !undone.is_told {
+            // A manager that does not answer is not asked for long to stop what it was never told to start.
+            (intent.unit, intent.hierarchies) = (None, vec![]);
+        }
+        *undone.error
+    })?;
     match cgroups.make(plan) {
         Ok(()) => {
             cgroups.record.made = true;
@@ -177,7 +183,7 @@ impl Cgroups {
         }
         if let Some(unit) = &plan.unit {
             let limits = manager::precise(&plan.record(), &self.places, &unit.limits, &plan.writes);
-            systemd::set_properties(&unit.unit, &limits).map_err(|unset| *unset.error)?;
+            systemd::set_properties(&unit.unit, &limits).map_err(|undone| *undone.error)?;
         }
         files::apply(&self.places, &plan.writes)
             .map_err(|e| if plan.rootless && files::is_refusal(&e) { e.hint(ROOTLESS) } else { e })?;

@@ -4,7 +4,7 @@
 //! a child of ours that only sleeps is its first, until init has been born in it. systemd lets an empty scope go by
 //! itself, so whenever we are killed before that, the sleeper dies with us (PR_SET_PDEATHSIG) and nothing is left.
 
-use super::dbus::{Bus, Failure, Target};
+use super::dbus::{Bus, Failure, Message, Target};
 use crate::error::{Doing, Error, Result};
 use crate::plan::cgroup::attach::AttachPlan;
 use crate::plan::cgroup::unit::{Property, Unit, UnitPlan, in_order};
@@ -17,7 +17,8 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// How long systemd may take over a job: as long as runc gives it.
+/// How long systemd may take over a call, or over a job: as long as runc gives it. As process 1 it answers nobody while it
+/// loads its units anew, on a busy host for twenty seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const DESTINATION: &str = "org.freedesktop.systemd1";
@@ -65,9 +66,9 @@ impl Drop for Sleeper {
 }
 
 /// Starts the unit and waits until it is there.
-pub(super) fn start(plan: &UnitPlan) -> Result<Sleeper> {
+pub(super) fn start(plan: &UnitPlan) -> Result<Sleeper, Undone> {
     let sleeper = Sleeper::new()?;
-    let mut manager = Manager::connect(&plan.unit)?;
+    let mut manager = Manager::connect(&plan.unit, PATIENCE)?;
     let mut properties = plan.start.clone();
     if plan.unit.name.ends_with(".scope") {
         let pid = Value::Uint32(sleeper.pid() as u32);
@@ -92,53 +93,54 @@ pub(super) fn start(plan: &UnitPlan) -> Result<Sleeper> {
         }
         begun => begun,
     };
-    let job = begun.map_err(Error::from).doing(doing())?;
-    manager.await_job(&job.reader().string().unwrap_or_default()).doing(doing())?;
-    if let Some(planned) = &plan.control_group {
-        manager.check_control_group(unit, planned)?;
-    }
-    Ok(sleeper)
+    let ended = begun.and_then(|job| manager.await_job(&job));
+    let started = ended.map_err(|failure| manager.explain(failure)).doing_with(doing);
+    let placed = started.and_then(|()| match &plan.control_group {
+        Some(planned) => manager.check_control_group(unit, planned),
+        None => Ok(()),
+    });
+    placed.map(|()| sleeper).map_err(|error| Undone { error: Box::new(error), is_told: true })
 }
 
-/// Properties that were not set, as far as we know.
+/// What was not done, as far as we know.
 #[derive(Debug)]
-pub(super) struct Unset {
+pub(super) struct Undone {
     pub error: Box<Error>,
     /// systemd got the call, and may carry it out when nobody waits for its answer any more.
     pub is_told: bool,
 }
 
-impl From<Error> for Unset {
+impl From<Error> for Undone {
     fn from(error: Error) -> Self {
         Self { error: Box::new(error), is_told: false }
     }
 }
 
 /// Changes properties until the next boot or stop, whichever is first.
-pub(super) fn set_properties(unit: &Unit, properties: &[Property]) -> Result<(), Unset> {
+pub(super) fn set_properties(unit: &Unit, properties: &[Property]) -> Result<(), Undone> {
     if properties.is_empty() {
         return Ok(());
     }
-    let mut manager = Manager::connect(unit)?;
+    let mut manager = Manager::connect(unit, PATIENCE)?;
     let version = manager.version()?;
     let arguments = [Value::text(&unit.name), Value::Bool(true), pairs(&in_order(properties), version)];
     let done = manager.bus.call(&MANAGER, "SetUnitProperties", &arguments);
-    done.map(drop).map_err(|failure| Unset {
+    done.map(drop).map_err(|failure| Undone {
         is_told: matches!(failure, Failure::Lost(_)),
-        error: Box::new(Error::from(failure).doing(format!("set properties of the unit {}", unit.name))),
+        error: Box::new(manager.explain(failure).doing(format!("set properties of the unit {}", unit.name))),
     })
 }
 
 /// Stops the unit and makes systemd forget it. A unit that is gone is fine, and so is a manager that is gone: its
 /// cgroups are removed as all others.
 pub(super) fn stop(unit: &Unit) -> Result<()> {
-    let Ok(mut manager) = Manager::connect(unit) else { return Ok(()) };
+    let Ok(mut manager) = Manager::connect(unit, PATIENCE) else { return Ok(()) };
     manager.stop(&unit.name)
 }
 
 /// The same if the unit's cgroup is one of `paths`: a unit of that name elsewhere is another's.
 pub(super) fn stop_in(unit: &Unit, paths: &[&str]) -> Result<()> {
-    let Ok(mut manager) = Manager::connect(unit) else { return Ok(()) };
+    let Ok(mut manager) = Manager::connect(unit, PATIENCE) else { return Ok(()) };
     // One that is not there, or has failed before it had a cgroup, is nowhere.
     let found = manager.control_group(&unit.name).unwrap_or_default();
     if paths.contains(&found.as_str()) {
@@ -157,7 +159,7 @@ pub(super) fn attach(plan: &AttachPlan, path: &str, pid: i32) -> Result<()> {
     let below =
         plan.below(path).ok_or_else(|| Error::new("the cgroup is not the unit's")).doing_with(doing)?;
     let call = || -> Result<(), Failure> {
-        let mut bus = Bus::connect(&plan.bus, plan.uid)?;
+        let mut bus = Bus::connect(&plan.bus, plan.uid, PATIENCE)?;
         bus.call(&BUS, "Hello", &[])?;
         let pids = Value::Array("u".into(), vec![Value::Uint32(pid as u32)]);
         bus.call(&MANAGER, "AttachProcessesToUnit", &[Value::text(unit), Value::text(below), pids])?;
@@ -174,10 +176,12 @@ pub(super) fn attach(plan: &AttachPlan, path: &str, pid: i32) -> Result<()> {
 
 struct Manager {
     bus: Bus,
+    /// The way out when nobody answers.
+    hint: &'static str,
 }
 
 impl Manager {
-    fn connect(unit: &Unit) -> Result<Self> {
+    fn connect(unit: &Unit, patience: Duration) -> Result<Self> {
         let hint = match unit.of_user {
             true => {
                 "is this user's systemd running (XDG_RUNTIME_DIR, loginctl enable-linger)? \
@@ -185,22 +189,17 @@ impl Manager {
             }
             false => "is systemd running, with its bus? --cgroup-manager cgroupfs does without",
         };
-        Self::reach(unit).doing("connect to systemd").map_err(|e| match e.errno() {
-            libc::ENOENT | libc::ECONNREFUSED => e.hint(hint),
-            // A runtime directory of somebody else's.
-            libc::EACCES if unit.of_user => e.hint(hint),
-            _ => e,
-        })
+        Self::reach(unit, patience).map(|bus| Self { bus, hint }).doing("connect to systemd").hint(hint)
     }
 
-    fn reach(unit: &Unit) -> Result<Self> {
-        let connected = Bus::connect(&unit.bus, unit.uid);
+    fn reach(unit: &Unit, patience: Duration) -> Result<Bus> {
+        let connected = Bus::connect(&unit.bus, unit.uid, patience);
         let gone = |e: &Error| [libc::ENOENT, libc::ECONNREFUSED].contains(&e.errno());
         let mut bus = match (connected, &unit.private) {
             (Ok(bus), _) => bus,
             // No bus, but perhaps the manager itself: there nobody has to be asked for signals.
             (Err(e), Some(private)) if gone(&e) && Path::new(private).exists() => {
-                return Bus::connect(private, unit.uid).map(|bus| Self { bus });
+                return Bus::connect(private, unit.uid, patience);
             }
             (Err(e), _) => return Err(e),
         };
@@ -213,7 +212,13 @@ impl Manager {
         ] {
             bus.call(target, member, arguments).map_err(Error::from)?;
         }
-        Ok(Self { bus })
+        Ok(bus)
+    }
+
+    fn explain(&self, failure: Failure) -> Error {
+        let is_lost = matches!(failure, Failure::Lost(_));
+        let e = Error::from(failure);
+        if is_lost { e.hint(self.hint) } else { e }
     }
 
     fn version(&mut self) -> Result<u32> {
@@ -224,7 +229,7 @@ impl Manager {
     fn property(&mut self, path: &str, interface: &str, name: &str) -> Result<String> {
         let target = Target { destination: DESTINATION, path, interface: "org.freedesktop.DBus.Properties" };
         let got = self.bus.call(&target, "Get", &[Value::text(interface), Value::text(name)]);
-        let reply = got.map_err(Error::from).doing(format!("ask systemd for {name}"))?;
+        let reply = got.map_err(|e| self.explain(e)).doing(format!("ask systemd for {name}"))?;
         let mut body = reply.reader();
         match (body.signature().as_deref(), body.string()) {
             (Some("s"), Some(text)) => Ok(text),
@@ -234,10 +239,11 @@ impl Manager {
 
     fn stop(&mut self, unit: &str) -> Result<()> {
         match self.bus.call(&MANAGER, "StopUnit", &[Value::text(unit), Value::text("replace")]) {
-            Ok(job) => self.await_job(&job.reader().string().unwrap_or_default()),
+            Ok(job) => self.await_job(&job),
             Err(Failure::Refused { name, .. }) if name.ends_with(".NoSuchUnit") => Ok(()),
-            Err(e) => Err(e.into()),
+            Err(e) => Err(e),
         }
+        .map_err(|failure| self.explain(failure))
         .doing(format!("stop the unit {unit}"))?;
         self.reset(unit);
         Ok(())
@@ -248,12 +254,15 @@ impl Manager {
         let _ = self.bus.call(&MANAGER, "ResetFailedUnit", &[Value::text(unit)]);
     }
 
-    fn await_job(&mut self, job: &str) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
+    /// `begun` is the answer to what makes a job.
+    fn await_job(&mut self, begun: &Message) -> Result<(), Failure> {
+        let job = begun.reader().string().unwrap_or_default();
+        let deadline = Instant::now() + self.bus.patience;
         loop {
             let signal = match self.bus.signal(deadline) {
                 Err(e) if e.errno() == libc::ETIMEDOUT => {
-                    return Err(Error::new("systemd did not answer within 30 s"));
+                    let seconds = self.bus.patience.as_secs();
+                    return Err(Error::new(format!("systemd did not answer within {seconds} s")).into());
                 }
                 signal => signal?,
             };
@@ -262,10 +271,12 @@ impl Manager {
             }
             let mut body = signal.reader();
             let (_, path, _, result) = (body.u32(), body.string(), body.string(), body.string());
-            if path.as_deref() == Some(job) {
-                return match result.as_deref() {
-                    Some("done") => Ok(()),
-                    result => Err(Error::new(format!("systemd's job ended as {:?}", result.unwrap_or("")))),
+            if path.as_deref() == Some(&job) {
+                return match result.unwrap_or_default() {
+                    done if done == "done" => Ok(()),
+                    name => {
+                        Err(Failure::Refused { name, text: "systemd's job ended otherwise than done".into() })
+                    }
                 };
             }
         }
@@ -273,7 +284,7 @@ impl Manager {
 
     /// Where the unit is; empty when it is nowhere.
     fn control_group(&mut self, unit: &str) -> Result<String> {
-        let reply = self.bus.call(&MANAGER, "GetUnit", &[Value::text(unit)]).map_err(Error::from)?;
+        let reply = self.bus.call(&MANAGER, "GetUnit", &[Value::text(unit)]).map_err(|e| self.explain(e))?;
         let path = reply.reader().string().unwrap_or_default();
         let kind = if unit.ends_with(".slice") { "Slice" } else { "Scope" };
         self.property(&path, &format!("org.freedesktop.systemd1.{kind}"), "ControlGroup")
@@ -309,6 +320,44 @@ fn pairs(properties: &[Property], version: u32) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    /// A bus that is there and says no more than `greeting`, twice.
+    fn mute(dir: &Path, greeting: &'static str) -> (Unit, std::thread::JoinHandle<Vec<UnixStream>>) {
+        let bus = dir.join("bus");
+        let listener = UnixListener::bind(&bus).unwrap();
+        let greet = move |_| {
+            let mut client = listener.accept().unwrap().0;
+            client.write_all(greeting.as_bytes()).unwrap();
+            client
+        };
+        (Unit { bus, ..Unit::default() }, std::thread::spawn(move || (0..2).map(greet).collect()))
+    }
+
+    #[test]
+    fn a_silent_bus_is_told_of_with_the_way_out() {
+        let moment = Duration::from_millis(30);
+        for (greeting, at) in [("", "be let in by the bus at"), ("OK 1\r\nOK 1\r\n", "call Hello")] {
+            let dir = tempfile::tempdir().unwrap();
+            let (unit, server) = mute(dir.path(), greeting);
+            let e = Manager::connect(&unit, moment).map(drop).unwrap_err();
+            assert_eq!(e.errno(), libc::ETIMEDOUT, "{e}");
+            let said = e.to_string();
+            assert!(said.starts_with(&format!("connect to systemd: {at}")), "{said}");
+            assert!(said.ends_with("--cgroup-manager cgroupfs does without"), "{said}");
+            let bus = Bus::connect(&unit.bus, 0, moment);
+            if let Ok(bus) = bus {
+                let mut manager = Manager { bus, hint: "do without" };
+                let lost = manager.await_job(&Message::default()).unwrap_err();
+                let said = manager.explain(lost).to_string();
+                assert!(said.starts_with("systemd did not answer") && said.ends_with("do without"), "{said}");
+            }
+            drop(server.join().unwrap());
+            let e = Manager::connect(&unit, moment).map(drop).unwrap_err().to_string();
+            assert!(e.contains("hint: is systemd running"), "{e}");
+        }
+    }
 
     #[test]
     fn versions_as_distributions_write_them() {

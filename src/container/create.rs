@@ -134,7 +134,7 @@ impl Attempt<'_> {
         if plan.hide_early {
             set_dumpable(false);
         }
-        let mut cgroups = cgroup::create(&plan.cgroup)?;
+        let mut cgroups = cgroup::create(&plan.cgroup, &mut self.record.cgroup)?;
         self.heard.warnings.append(&mut cgroups.warnings);
         // From here on whatever is found in them is ours to kill.
         self.record.cgroup = cgroups.record().clone();
