@@ -138,6 +138,13 @@ if start three; then not_ok "run --systemd-cgroup: a bad slice is refused"; rt d
 same "run --systemd-cgroup: refusals leave no unit" "" "$(machine systemctl list-units --all --no-legend 'cri-*' "$runtime-*")"
 
 if [ "$runtime" = orlop ]; then
+    # A slice: a scope without processes may be gone before anybody stops it.
+    config '{"cgroupsPath": "machine-a.slice::machine-a-held.slice", "annotations": {"org.systemd.property.RefuseManualStop": "true"}}'
+    succeeds "run --systemd-cgroup: a unit that systemd will not stop" start held
+    succeeds "delete: a unit that systemd will not stop" rt delete --force held
+    has "delete: a unit that systemd will not stop: it is said" 'stop the unit machine-a-held.slice: ' "$output"
+    same "delete: a unit that systemd will not stop: no cgroup is left" "" "$(machine find /sys/fs/cgroup -name machine-a-held.slice)"
+    lacks "delete: a unit that systemd will not stop: no record is left" held "$(rt list -q)"
     config '{"cgroupsPath": "machine-a.slice:cri:cut"}'
     for delay in 0.000 0.003 0.006 0.010 0.015 0.025; do
         machine sh -c "orlop --systemd-cgroup create --bundle /box cut >/dev/null 2>&1 </dev/null & p=\$!; sleep $delay; kill -9 \$p; wait \$p"

@@ -122,14 +122,24 @@ impl<'r> Manager<'r> {
     }
 
     /// Removes the cgroups with all children; missing ones are fine. Processes must be gone: an error
-    /// names those that hold it.
-    pub fn remove(&self) -> Result<()> {
-        match &self.record.unit {
-            Some(unit) if self.record.made => systemd::stop(unit)?,
-            Some(unit) if self.is_deserted()? => systemd::stop_in(unit, &self.control_groups())?,
-            _ => {}
+    /// names those that hold it. Returns a warning where systemd would not take its part in it and all are gone
+    /// nevertheless: a unit without a cgroup holds nothing, and its id must be free.
+    pub fn remove(&self) -> Result<Option<String>> {
+        let stopped = match &self.record.unit {
+            Some(unit) if self.record.made => systemd::stop(unit),
+            Some(unit) if self.is_deserted()? => systemd::stop_in(unit, &self.control_groups()),
+            _ => Ok(()),
+        };
+        match (stopped, remove::remove(self.record)) {
+            (Ok(()), removed) => removed.map(|()| None),
+            (Err(e), Ok(())) if !self.is_there()? => Ok(Some(e.to_string())),
+            (Err(e), Ok(())) => Err(e),
+            (Err(e), Err(left)) => Err(Error::joined(vec![e, left]).unwrap_or_default()),
         }
-        remove::remove(self.record)
+    }
+
+    fn is_there(&self) -> Result<bool> {
+        Ok(self.places()?.iter().any(remove::exists))
     }
 
     /// The unit's cgroup as systemd names it: one path on v2, that of its own hierarchy on v1.

@@ -238,15 +238,16 @@ impl Manager {
     }
 
     fn stop(&mut self, unit: &str) -> Result<()> {
-        match self.bus.call(&MANAGER, "StopUnit", &[Value::text(unit), Value::text("replace")]) {
-            Ok(job) => self.await_job(&job),
+        let begun = self.bus.call(&MANAGER, "StopUnit", &[Value::text(unit), Value::text("replace")]);
+        let stopped = match begun.and_then(|job| self.await_job(&job)) {
             Err(Failure::Refused { name, .. }) if name.ends_with(".NoSuchUnit") => Ok(()),
-            Err(e) => Err(e),
+            stopped => stopped,
+        };
+        // Also one that would not stop as it should; but whoever is silent is not waited for again.
+        if !matches!(stopped, Err(Failure::Lost(_))) {
+            self.reset(unit);
         }
-        .map_err(|failure| self.explain(failure))
-        .doing(format!("stop the unit {unit}"))?;
-        self.reset(unit);
-        Ok(())
+        stopped.map_err(|failure| self.explain(failure)).doing(format!("stop the unit {unit}"))
     }
 
     fn reset(&mut self, unit: &str) {

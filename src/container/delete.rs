@@ -16,7 +16,7 @@ use std::time::Duration;
 /// How long a killed init may take to go.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Deletes a stopped or created container. Returns warnings (poststop hooks that failed).
+/// Deletes a stopped or created container. Returns warnings (poststop hooks that failed, a unit that systemd did not stop).
 pub fn delete(root: &Root, entry: &Entry) -> Result<Vec<String>> {
     entry.lock()?;
     let Some(record) = entry.load()? else {
@@ -87,6 +87,7 @@ pub fn destroy(root: &Root, entry: &Entry, record: &Record) -> Result<Vec<String
 /// `force`: whoever is in the cgroup is killed.
 fn destroy_all(root: &Root, entry: &Entry, record: &Record, force: bool) -> Result<Vec<String>> {
     let manager = Manager::open(&record.cgroup);
+    let mut warnings = Vec::new();
     let lives = living_init(record)?.is_some();
     // An empty cgroup can be removed as it is: then there is nobody to be killed.
     if lives || !manager.remove_deserted()? {
@@ -97,14 +98,14 @@ fn destroy_all(root: &Root, entry: &Entry, record: &Record, force: bool) -> Resu
             true => manager.check_deserted()?,
             false => kill_all(record)?,
         }
-        manager.remove().doing("remove the container's cgroup")?;
+        warnings.extend(manager.remove().doing("remove the container's cgroup")?);
     }
     let removed = root.remove(entry);
     if removed.is_err() && entry.is_named()? {
         return removed.map(|()| Vec::new());
     }
     // The name is free, nobody will come back for the hooks.
-    let warnings = poststop(record);
+    warnings.extend(poststop(record));
     removed.map(|()| warnings)
 }
 
