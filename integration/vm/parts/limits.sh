@@ -256,6 +256,21 @@ remembered() {
     deleted
 }
 
+# weighed: a device's own weight, which asks for a disk that has such.
+weighed() {
+    if ! echo "$disk enable=1" 2>/dev/null >/sys/fs/cgroup/io.cost.qos; then
+        skip "$driver, weighed" "the kernel has no io.cost"
+        return
+    fi
+    begun $driver weighed "{blockIO: {weight: 200, weightDevice: [{$device, weight: 300}]}}"
+    v2 blockIO.weightDevice io.weight "default 1920 $disk 2930"
+    shown IODeviceWeight "/dev/block/$disk 2930"
+    [ $driver != systemd ] || systemctl daemon-reload
+    v2 "after daemon-reload" io.weight "default 1920 $disk 2930"
+    deleted
+    echo "$disk enable=0" >/sys/fs/cgroup/io.cost.qos
+}
+
 # strangers: a create that fails stops no unit of somebody else's.
 strangers() {
     local other=$work/other slice=$tag-busy.slice
@@ -330,6 +345,7 @@ for driver in cgroupfs systemd; do
             v2 "after daemon-reload" io.weight "default 1920"
         fi
         deleted
+        ! ours || weighed
     else
         begun $driver v1only '{memory: {swappiness: 60, disableOOMKiller: true}, network: {classID: 1048577, priorities: [{name: "lo", priority: 7}]}}'
         v1 memory.swappiness memory memory.swappiness 60

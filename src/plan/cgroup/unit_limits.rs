@@ -2,6 +2,9 @@
 //!
 //! One property that is given to systemd makes it write all files of that controller from what it remembers: whatever
 //! it has a word for must be said, and be said as the kernel reads it.
+//!
+//! But for the throttles of a device (io.max, blkio.throttle.*). systemd writes none that it was not told, and those that it
+//! was told into the disk below as well, of an encrypted or logical volume: a limit that nobody asked for.
 
 use super::unit::{Property, property, since};
 use super::value::Value;
@@ -78,6 +81,9 @@ fn limit(version: Version, file: &str, text: &str) -> Option<Property> {
     // io.weight is read, and may be written, as `default 100`.
     let text = text.trim();
     let text = text.strip_prefix("default ").unwrap_or(text);
+    if let Some((device, weight)) = text.split_once(' ').filter(|_| file.contains("weight")) {
+        return device_weight(version, file, device, weight);
+    }
     let number = || number(text, file.starts_with("memory.")).map(Value::Uint64);
     Some(match (version, file) {
         (Version::V1, "memory.limit_in_bytes") => property("MemoryLimit", number()?),
@@ -106,6 +112,28 @@ fn limit(version: Version, file: &str, text: &str) -> Option<Property> {
         (_, "cpuset.mems") => since(244, "AllowedMemoryNodes", bits(text)?),
         _ => return None,
     })
+}
+
+/// A device that has schedulers with weights is a whole disk, to systemd as to the kernel. Its node need not be there:
+/// systemd reads the numbers in the name, or, an old one, the node, and passes over one that is missing.
+fn device_weight(version: Version, file: &str, device: &str, weight: &str) -> Option<Property> {
+    let number = |text: &str| text.parse::<u32>().ok();
+    let (major, minor) = device.split_once(':')?;
+    let node = format!("/dev/block/{}:{}", number(major)?, number(minor)?);
+    let weight = weight.parse::<u64>().ok();
+    let (name, weight) = match (version, file) {
+        (Version::V1, "blkio.weight_device" | "blkio.bfq.weight_device") => {
+            ("BlockIODeviceWeight", weight.filter(|weight| (10..=1000).contains(weight)))
+        }
+        (Version::V2, "io.weight") => {
+            ("IODeviceWeight", weight.filter(|weight| (1..=10_000).contains(weight)))
+        }
+        (Version::V2, "io.bfq.weight") => ("IODeviceWeight", weight.and_then(convert::io_weight_of_bfq)),
+        _ => return None,
+    };
+    // No weight of its own can only be said of all: what systemd does not remember, it does not write.
+    let entries = weight.map(|weight| Value::Tuple(vec![Value::Text(node), Value::Uint64(weight)]));
+    Some(property(name, Value::Array("(st)".into(), entries.into_iter().collect())))
 }
 
 /// A number as the kernel reads it, so that systemd never keeps less than a file: in C's bases, in memory files with
@@ -247,7 +275,32 @@ mod tests {
         assert_eq!(weight("io.bfq.weight", "200"), Some(said.clone()));
         assert_eq!(weight("io.bfq.weight", "default 200"), Some(said), "as it is read back");
         assert_eq!(weight("io.weight", "default 100"), Some(property("IOWeight", Value::Uint64(100))));
-        assert_eq!(weight("io.bfq.weight", "8:0 200"), None, "of a device");
+    }
+
+    #[test]
+    fn weights_of_devices() {
+        let list = |name, entries: &[(&str, u64)]| {
+            let entry =
+                |(node, weight): &(&str, u64)| Value::Tuple(vec![Value::text(node), Value::Uint64(*weight)]);
+            Some(property(name, Value::Array("(st)".into(), entries.iter().map(entry).collect())))
+        };
+        let (v1, v2, disk) = (Version::V1, Version::V2, "/dev/block/8:0");
+        for (version, file, text, name, want) in [
+            (v2, "io.weight", "8:0 2930", "IODeviceWeight", &[(disk, 2930)][..]),
+            (v2, "io.bfq.weight", "8:0 200\n", "IODeviceWeight", &[(disk, 1200)]),
+            (v2, "io.bfq.weight", "8:0 default", "IODeviceWeight", &[]),
+            (v1, "blkio.weight_device", "8:0 300", "BlockIODeviceWeight", &[(disk, 300)]),
+            (v1, "blkio.bfq.weight_device", "8:0 0", "BlockIODeviceWeight", &[]),
+        ] {
+            assert_eq!(limit(version, file, text), list(name, want), "{file} {text}");
+        }
+        for (version, file, text) in [
+            (v2, "io.weight", "../x 5"),
+            (v1, "blkio.leaf_weight_device", "8:0 5"),
+            (v2, "io.max", "8:0 rbps=1"),
+        ] {
+            assert_eq!(limit(version, file, text), None, "{file} {text}");
+        }
     }
 
     #[test]
