@@ -129,6 +129,10 @@ config '{"resources": {}}'
 succeeds "run --systemd-cgroup: no cgroupsPath" start two
 has "run --systemd-cgroup: no cgroupsPath, in system.slice" "system.slice/$runtime-two.scope\$" "$(rt exec two cat /proc/self/cgroup)"
 rt delete --force two
+config '{"cgroupsPath": "machine-a.slice::bare"}'
+succeeds "run --systemd-cgroup: no prefix" start bare
+has "run --systemd-cgroup: no prefix: the name begins with a dash" 'machine-a.slice/-bare.scope$' "$(rt exec bare cat /proc/self/cgroup)"
+succeeds "delete: no prefix" rt delete --force bare
 config '{"cgroupsPath": "/plain/path"}'
 if start three; then not_ok "run --systemd-cgroup: a plain path is refused"; rt delete --force three; else
     has "run --systemd-cgroup: a plain path is refused" 'slice:prefix:name' "$(cat "$work/run.log")"; fi

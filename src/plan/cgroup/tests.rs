@@ -414,7 +414,10 @@ fn a_unit_without_a_path_is_named_after_the_container() {
     let wanted = Wanted { driver: Driver::Systemd, cgroups_path: None, ..wanted(None) };
     let plan = plan(&wanted, &managed(), &mut vec![]).unwrap();
     assert_eq!(plan.hierarchies[0].path, "/system.slice/orlop-c1.scope");
-    let slice = Wanted { cgroups_path: Some("::pod.slice"), ..wanted };
+    let bare = Wanted { cgroups_path: Some("a.slice::x"), ..wanted };
+    let plan = super::plan(&bare, &managed(), &mut vec![]).unwrap();
+    assert_eq!(plan.hierarchies[0].path, "/a.slice/-x.scope", "as with the other runtimes");
+    let slice = Wanted { cgroups_path: Some("::pod.slice"), ..bare };
     let plan = super::plan(&slice, &managed(), &mut vec![]).unwrap();
     assert_eq!(plan.hierarchies[0].path, "/system.slice/pod.slice");
     assert!(plan.unit.unwrap().start.iter().any(|p| p.name == "Wants"));

@@ -139,7 +139,7 @@ fn names(wanted: &Wanted<'_>, user: bool) -> Result<(String, String)> {
     let slice = if slice.is_empty() { default } else { slice };
     let unit = match name.ends_with(".slice") {
         true => name.to_owned(),
-        false if prefix.is_empty() => format!("{name}.scope"),
+        // Without a prefix too: so the other runtimes name it, and who gives the path looks for it there.
         false => format!("{prefix}-{name}.scope"),
     };
     // unit(5): "the maximum length is 255".
