@@ -271,6 +271,65 @@ weighed() {
     echo "$disk enable=0" >/sys/fs/cgroup/io.cost.qos
 }
 
+# weighed_v1: likewise of v1, where only the bfq scheduler has weights, in files of its own name.
+weighed_v1() {
+    local queue=/sys/dev/block/$disk/queue/scheduler blkio=/sys/fs/cgroup/blkio/$tag file scheduler
+    modprobe -q bfq
+    mkdir -p "$blkio"
+    file=$(cd "$blkio" 2>/dev/null && ls | grep -m 1 -xE 'blkio(\.bfq)?\.weight')
+    scheduler=$(sed 's/.*\[\(.*\)\].*/\1/' "$queue")
+    if [ -z "$file" ] || ! echo bfq 2>/dev/null >"$queue"; then
+        skip "$driver, weighed" "the kernel has no weights of disks"
+        return
+    fi
+    begun $driver weighed "{blockIO: {weight: 200, weightDevice: [{$device, weight: 300}]}}"
+    v1 blockIO.weight blkio "$file" 200
+    has "$driver, weighed: blockIO.weightDevice" "(^| )$disk 300( |\$)" "$(knob blkio "${file}_device")"
+    shown BlockIOWeight 200
+    shown BlockIODeviceWeight "/dev/block/$disk 300"
+    deleted
+    echo "$scheduler" >"$queue"
+}
+
+# realtime: whoever lies above must have a budget first.
+realtime() {
+    local dir=/sys/fs/cgroup/cpu above=$tag step
+    if [ ! -e $dir/cpu.rt_runtime_us ]; then
+        skip "$driver, realtime" "the kernel has no cpu.rt_runtime_us (CONFIG_RT_GROUP_SCHED)"
+        return
+    fi
+    [ $driver != systemd ] || above="${tag%-*}.slice $tag.slice"
+    for step in $above; do
+        dir+=/$step
+        mkdir -p "$dir" && echo 100000 >"$dir/cpu.rt_runtime_us"
+    done
+    begun $driver realtime '{cpu: {realtimePeriod: 500000, realtimeRuntime: 20000}}'
+    v1 cpu.realtimePeriod cpu cpu.rt_period_us 500000
+    v1 cpu.realtimeRuntime cpu cpu.rt_runtime_us 20000
+    deleted
+}
+
+# scarce: misc and rdma, for the first resource that the kernel has of each.
+scarce() {
+    local resource adapter
+    resource=$(sed -n '1s/ .*//p' /sys/fs/cgroup/misc.capacity 2>/dev/null)
+    if [ -n "$resource" ]; then
+        begun $driver misc "{unified: {\"misc.max\": \"$resource 5\"}}"
+        has "$driver, misc: unified: misc.max" "(^| )$resource 5( |\$)" "$(knob '' misc.max)"
+        deleted
+    else
+        skip "$driver, misc" "the kernel has no resource of misc"
+    fi
+    adapter=$(ls /sys/class/infiniband 2>/dev/null | head -n 1)
+    if [ -n "$adapter" ]; then
+        begun $driver rdma "{rdma: {\"$adapter\": {hcaHandles: 3, hcaObjects: 10000}}}"
+        has "$driver, rdma: rdma.max" "(^| )$adapter hca_handle=3 hca_object=10000( |\$)" "$(knob rdma rdma.max)"
+        deleted
+    else
+        skip "$driver, rdma" "the kernel has no RDMA device"
+    fi
+}
+
 # strangers: a create that fails stops no unit of somebody else's.
 strangers() {
     local other=$work/other slice=$tag-busy.slice
@@ -353,8 +412,11 @@ for driver in cgroupfs systemd; do
         v1 network.classID net_cls net_cls.classid 1048577
         has "$driver, v1only: network.priorities" 'lo 7' "$(knob net_prio net_prio.ifpriomap)"
         deleted
+        ! ours || weighed_v1
+        ! ours || realtime
     fi
     if ours; then
+        scarce
         taken_back
         [ $cgroups != v2 ] || remembered
     fi
