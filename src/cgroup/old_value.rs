@@ -54,6 +54,8 @@ fn absent(version: Version, file: &str) -> Option<&'static str> {
         (Version::V2, "io.latency") => Some("target=0"),
         (Version::V2, "io.weight" | "io.bfq.weight") => Some("default"),
         (_, "rdma.max") => Some("hca_handle=max hca_object=max"),
+        // Of the scheduler, which takes no 0.
+        (Version::V1, "blkio.bfq.weight_device") => Some("default"),
         (Version::V1, file) if file.starts_with("blkio.") => Some("0"),
         _ => None,
     }
@@ -86,6 +88,7 @@ mod tests {
             ),
             (v1, "blkio.throttle.read_bps_device", "8:0 5", "8:16 9", Some("8:0 0")),
             (v1, "blkio.throttle.read_bps_device", "8:0 5", "8:0 9", Some("8:0 9")),
+            (v1, "blkio.bfq.weight_device", "8:0 5", "default 100", Some("8:0 default")),
             (v1, "net_prio.ifpriomap", "eth0 5", "lo 0\neth0 1", Some("eth0 1")),
             (v2, "memory.stat", "x", "a 1\nb 2", None),
         ] {
