@@ -338,7 +338,7 @@ fn a_second_device_program_replaces_the_first() {
 fn device_rules_may_fail_where_they_are_optional() {
     let Some(facts) = host_facts().and_then(|f| only_v2(&f)) else { return };
     let mut plan = planned("optional", "{}", &facts);
-    let mut cgroups = cgroup::create(&plan).unwrap();
+    let mut cgroups = create(&plan).unwrap();
     let _cleaner = Cleaner(cgroups.record().clone());
     for optional in [false, true] {
         let devices = plan.devices.as_mut().unwrap();
@@ -510,7 +510,7 @@ fn delegating_child() {
         plan.rootless = true;
         plan.may_skip = true;
         plan.delegate = delegate;
-        let cgroups = cgroup::create(&plan).unwrap();
+        let cgroups = create(&plan).unwrap();
         assert_eq!(cgroups.warnings.len(), usize::from(instead.is_some()), "{:?}", cgroups.warnings);
         assert!(cgroups.warnings.iter().all(|warning| warning.contains(instead.unwrap())));
         // It was made, not left out.
@@ -543,11 +543,11 @@ fn what_lies_below_a_threaded_cgroup_becomes_threaded() {
     std::fs::write(top.join("t/cgroup.type"), "threaded").unwrap();
     plan.hierarchies[0].path = plan.hierarchies[0].path.replace("/c", "/t/x/y");
     plan.domain = true;
-    let refused = cgroup::create(&plan).err().unwrap().to_string();
+    let refused = create(&plan).err().unwrap().to_string();
     assert!(refused.contains("threaded"), "{refused}");
     assert!(!top.join("t/x").exists());
     plan.domain = false;
-    let cgroups = cgroup::create(&plan).unwrap();
+    let cgroups = create(&plan).unwrap();
     for dir in ["t/x", "t/x/y"] {
         assert_eq!(read(&top.join(dir), "cgroup.type"), "threaded");
     }
