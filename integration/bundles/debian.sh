@@ -37,11 +37,12 @@ debian_cases() {
 
     for uid in 0 1000; do
         bundle "pty$uid" --terminal --user $uid --env 'PS1=ready>' "$root" -- bash --norc --noediting
-        # runc sets the size a moment after the program has begun. The trap is there before the key is pressed.
+        # runc sets the size a moment after the program has begun. noflsh: a terminal throws away what is written while it is
+        # still at sending the signal.
         run_pty "$work/pty$uid" \
-            'ready>=>tty; for i in 1 2 3 4 5; do [ "$(stty size)" = "0 0" ] && sleep 0.2; done; stty size; echo $((6*7)) $(id -u)\n' \
-            "\\n42 $uid=>" 'ready>=>sh -c '"'trap \"exit 9\" INT; echo sleeping; while :; do sleep 0.1; done'"'\n' \
-            '\nsleeping=>\x03' 'ready>=>echo status $?\n' '\nstatus 9=>' 'ready>=>exit 5\n'
+            'ready>=>tty; for i in $(seq 50); do [ "$(stty size)" = "33 111" ] && break; sleep 0.2; done; stty size; echo $((6*7)) $(id -u)\n' \
+            "\\n42 $uid=>" 'ready>=>stty noflsh; sh -c '"'trap \"echo; echo caught; exit 9\" INT; echo sleeping; while :; do sleep 0.1; done'"'\n' \
+            '\nsleeping=>>\x03' '\ncaught=>' 'ready>=>echo status $?\n' '\nstatus 9=>' 'ready>=>exit 5\n'
         same "debian: shell of uid $uid on a terminal ends with its status" 5 "$status"
         has "debian: uid $uid has a terminal" '^/dev/(pts/0|console)' "$output"
         has "debian: uid $uid sees the size of the terminal" '^33 111$' "$output"

@@ -12,7 +12,9 @@ same "podman run: no input without -i" "" "$(echo one | run --rm $image cat 2>&1
 succeeds "podman run -t: a terminal" run --rm -t $image sh -c 'tty; test -t 0 && test -t 1 && test -t 2 && echo all three'
 has "podman run -t: /dev/pts/0" '^/dev/pts/0' "$output"
 has "podman run -t: stdin, stdout and stderr are it" '^all three' "$output"
-output=$(podman_typed '# =>sleep 0.3; stty size; echo typed $((20 + 3))\n' 'typed 23=>exit 4\n' -- \
+# The client sets the size only after the start.
+sized='for i in $(seq 50); do [ "$(stty size)" = "31 101" ] && break; sleep 0.2; done; stty size'
+output=$(podman_typed "# =>$sized; "'echo typed $((20 + 3))\n' 'typed 23=>exit 4\n' -- \
     run --cgroup-parent "/$tag" --rm -it -e 'PS1=# ' $image sh)
 same "podman run -it: the exit status through a terminal" 4 $?
 has "podman run -it: what is typed is run" '^typed 23' "$output"

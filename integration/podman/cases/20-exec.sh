@@ -16,7 +16,9 @@ same "podman exec -i: a megabyte through the program" 1048576 "$(head -c 1048576
 output=$(podman exec into sh -c 'echo out; echo err >&2' 2>"$work/err")
 same "podman exec: stdout and stderr stay apart" "out err" "$output $(cat "$work/err")"
 has "podman exec -t: a terminal" '^/dev/pts/' "$(podman exec -t into tty 2>&1)"
-output=$(podman_typed '# =>sleep 0.3; stty size; echo typed $((20 + 3))\n' 'typed 23=>exit 4\n' -- exec -it -e 'PS1=# ' into sh)
+# The client sets the size only after the start.
+sized='for i in $(seq 50); do [ "$(stty size)" = "31 101" ] && break; sleep 0.2; done; stty size'
+output=$(podman_typed "# =>$sized; "'echo typed $((20 + 3))\n' 'typed 23=>exit 4\n' -- exec -it -e 'PS1=# ' into sh)
 same "podman exec -it: the exit status through a terminal" 4 $?
 has "podman exec -it: what is typed is run" '^typed 23' "$output"
 has "podman exec -it: the size of the caller's terminal" '^31 101' "$output"
