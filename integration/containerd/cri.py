@@ -8,7 +8,7 @@ import time
 
 import cri_kubelet
 import cri_security
-from cri_client import PATIENCE, Client, Pod, case, check, pause, same, skip, within
+from cri_client import PATIENCE, Client, Pod, case, check, same, skip, within
 
 IMAGE = "docker.io/local/busybox:busybox"
 SLEEP = ("sleep", "100000")
@@ -104,12 +104,13 @@ def life(client, pods):
     check("cri RemoveContainer: the container is gone", "not found" in client.fails("ContainerStatus", container_id=one.id))
     one.remove()
     check("cri RemoveContainer: twice is no error", True)
-    polite = pod.start("sh", "-c", 'trap "echo bye; exit 4" TERM; while :; do sleep 0.1; done')
-    pause(0.3)
+    polite = pod.start("sh", "-c", 'trap "echo bye; exit 4" TERM; echo up; while :; do sleep 0.1; done')
+    within(10, lambda: polite.log("stdout"))
     polite.stop(timeout=10 * PATIENCE)
-    same("cri StopContainer: SIGTERM first", (4, "bye"), (polite.status().exit_code, polite.log("stdout")))
-    deaf = pod.start("sh", "-c", 'trap "" TERM; while :; do sleep 0.1; done')
-    pause(0.3)
+    within(10, lambda: "bye" in polite.log("stdout"))
+    same("cri StopContainer: SIGTERM first", (4, "up\nbye"), (polite.status().exit_code, polite.log("stdout")))
+    deaf = pod.start("sh", "-c", 'trap "" TERM; echo up; while :; do sleep 0.1; done')
+    within(10, lambda: deaf.log("stdout"))
     begun = time.monotonic()
     deaf.stop(timeout=2)
     spent = time.monotonic() - begun
@@ -133,7 +134,7 @@ def life(client, pods):
 def logs(client, pods):
     pod = pods("logs").run()
     container = pod.start("sh", "-c", "echo out; echo err >&2; sleep 1000")
-    within(5, lambda: container.log("stderr"))
+    within(10, lambda: container.log("stderr") and container.log("stdout"))
     with open(container.log_path(), encoding="utf-8") as file:
         first = file.readline().split(" ")
     check("cri log: a line is time, stream, tag, text", len(first) == 4 and first[0].startswith("20") and first[2] == "F", first)

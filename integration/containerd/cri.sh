@@ -6,14 +6,24 @@ cri_packages() {
     local other=()
     if [ -n "${1-}" ]; then
         cri_folder+=-$1 other=(--python-version "$1" --only-binary=:all:)
-        [ ! -d "$cri_folder/grpc" ] || return 0
+        [ ! -e "$cri_folder/complete" ] || return 0
     else
         ! PYTHONPATH=$cri_folder python3 -c 'import grpc, google.protobuf' 2>/dev/null || return 0
     fi
     "$top/hack/need.sh" python3 python3-pip || return 1
-    mkdir -p "$cri_folder"
-    PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --disable-pip-version-check --upgrade \
-        --target "$cri_folder" "${other[@]}" grpcio protobuf >&2
+    cri_install "${other[@]}" || { sleep 5; cri_install "${other[@]}"; }
+}
+
+# cri_install [pip option...]: the whole folder, with the file `complete` in it, or none.
+cri_install() {
+    local new=$cri_folder.new.$$
+    rm -rf "$new"
+    mkdir -p "$new"
+    PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --disable-pip-version-check \
+        --target "$new" "$@" grpcio protobuf >&2 || { rm -rf "$new"; return 1; }
+    : >"$new/complete"
+    rm -rf "$cri_folder"
+    mv "$new" "$cri_folder"
 }
 
 part_cri() {

@@ -42,11 +42,6 @@ class Client:
         return ""
 
 
-def pause(seconds):
-    """For a program to come to its loop."""
-    time.sleep(seconds * PATIENCE)
-
-
 def lines(text):
     for line in str(text).splitlines()[-20:]:
         print(f"#   {line}")

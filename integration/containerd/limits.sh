@@ -43,14 +43,21 @@ print("yes" if used > 0 else used, "yes" if time > 0 else time, limit, pids["cur
 # What takes 100 MB within 32 MB is killed; its parent is left and says so.
 hungry='dd if=/dev/zero of=/dev/null bs=100M count=1 2>/dev/null; echo ended $?'
 
+# heard: whether the listener is told of what happens.
+heard() { run --rm early true; grep -q early "$work/events"; }
+
 out_of_memory() {
     ctr events >"$work/events" 2>/dev/null &
     local listener=$!
-    sleep 0.5
+    within 20 heard
     same "ctr run --memory-limit: what takes more is killed" "ended 137" \
         "$(run --rm --memory-limit=33554432 hungry sh -c "$hungry; sleep 1")"
     ends "ctr run --memory-limit: a killed pid 1 is exit status 137" 137 \
         run --rm --memory-limit=33554432 hungry2 dd if=/dev/zero of=/dev/null bs=100M count=1
+    # The shim watches only when the program runs already: who is hungry again and again will be noticed.
+    run -d --memory-limit=33554432 hungry3 sh -c "while :; do $hungry; sleep 1; done"
+    within 30 grep -q '/tasks/oom .*hungry3' "$work/events"
+    remove hungry3
     run -d nap sleep 1000
     ctr task exec --exec-id nod nap true
     ctr task pause nap

@@ -1,12 +1,22 @@
 # start.sh, sourced: `ctr run` and `ctr task exec`: output, input, terminal, exit status.
 
-# ctr_typed [STEP...] -- ARG...: ctr on a terminal. It sets the size after it has started the program: hence the sleeps
-# before `stty size`.
+# ctr_typed [STEP...] -- ARG...: ctr on a terminal. It sets the size after it has started the program: $sized waits for it.
+sized='for i in $(seq 50); do [ "$(stty size)" = "33 101" ] && break; sleep 0.2; done; stty size'
 ctr_typed() {
     local steps=()
     while [ "$1" != -- ]; do steps+=("$1"); shift; done
     shift
     typed --size 33x101 "${steps[@]}" -- ctr --address "$work/containerd.sock" "$@"
+}
+
+# fed LINE COMMAND...: the command's stdin has the line, and ends when its stdout has it. ctr forgets to pass an end of file
+# on that comes before the task has started.
+fed() {
+    local line=$1
+    shift
+    : >"$work/fed"
+    { echo "$line"; within 20 grep -qx "$line" "$work/fed"; } | "$@" >>"$work/fed"
+    cat "$work/fed"
 }
 
 part_start() {
@@ -15,8 +25,7 @@ part_start() {
     ends "ctr run: the program's exit status" 7 run --rm two sh -c 'exit 7'
     same "ctr run: stdout is not stderr" out "$(run --rm streams sh -c 'echo out; echo err >&2' 2>/dev/null)"
     same "ctr run: stderr is not stdout" err "$(run --rm streams sh -c 'echo out; echo err >&2' 2>&1 >/dev/null)"
-    # ctr forgets to pass an end of file on that comes before the task has started: the sleep.
-    same "ctr run: stdin and its end reach the program" "a line" "$({ echo a line; sleep 1; } | run --rm input cat)"
+    same "ctr run: stdin and its end reach the program" "a line" "$(fed "a line" run --rm input cat)"
     same "ctr run: a megabyte passes through stdout" 1048576 "$(run --rm bulk head -c 1048576 /dev/zero | wc -c)"
     succeeds "ctr run --env: the variable is set" run --rm "--env=ORLOP=a b" env sh -c 'echo "$ORLOP"'
     same "ctr run --env: a value with a space" "a b" "$output"
@@ -39,7 +48,7 @@ part_start() {
 run_terminal() {
     local text
     text=$(ctr_typed -- run --runc-binary "$RUNTIME" --runc-root "$work/runtime" --cgroup "/$tag/tty" -t --rm "$image" tty \
-        sh -c 'tty; test -t 0 && test -t 1 && test -t 2 && echo three; ls -l /dev/console; sleep 0.5; stty size')
+        sh -c "tty; test -t 0 && test -t 1 && test -t 2 && echo three; ls -l /dev/console; $sized")
     has "ctr run -t: all three streams are a terminal" '^three$' "$text"
     has "ctr run -t: the terminal's size" '^33 101$' "$text"
     has "ctr run -t: /dev/console is a character device" '^c.* /dev/console' "$text"
@@ -47,8 +56,9 @@ run_terminal() {
         --runc-root "$work/runtime" --cgroup "/$tag/shell" -t --rm "$image" shell env 'PS1=# ' sh)
     same "ctr run -t: the exit status of a shell that was typed into" 9 $?
     has "ctr run -t: the shell answers" '^42' "$text"
-    text=$(ctr_typed 'ready=>\x03' -- run --runc-binary "$RUNTIME" --runc-root "$work/runtime" --cgroup "/$tag/break" -t \
-        --rm "$image" break sh -c 'trap "echo interrupted; exit 4" INT; echo ready; while :; do sleep 0.1; done')
+    # noflsh: a terminal throws away what is written while it is still at sending the signal.
+    text=$(ctr_typed 'ready=>>\x03' -- run --runc-binary "$RUNTIME" --runc-root "$work/runtime" --cgroup "/$tag/break" -t \
+        --rm "$image" break sh -c 'stty noflsh; trap "echo interrupted; exit 4" INT; echo ready; while :; do sleep 0.1; done')
     same "ctr run -t: ^C interrupts the program" 4 $?
     has "ctr run -t: the handler of ^C speaks" '^.*interrupted' "$text"
 }
@@ -124,7 +134,7 @@ exec_plain() {
     same "ctr task exec: the text" inside "$output"
     ends "ctr task exec: the exit status" 3 enter sh -c 'exit 3'
     ends "ctr task exec: false" 1 enter false
-    same "ctr task exec: stdin and its end reach the program" typed "$({ echo typed; sleep 1; } | enter cat)"
+    same "ctr task exec: stdin and its end reach the program" typed "$(fed typed enter cat)"
     same "ctr task exec: stderr is not stdout" err "$(enter sh -c 'echo out; echo err >&2' 2>&1 >/dev/null)"
     same "ctr task exec: the container's environment" green "$(enter sh -c 'echo $COLOUR')"
     same "ctr task exec --cwd: the directory" /usr/bin "$(enter --cwd=/usr/bin pwd)"
@@ -159,12 +169,12 @@ no_behind() { ! ctr task ps host | grep -q behind; }
 
 exec_terminal() {
     local text
-    text=$(ctr_typed -- task exec --exec-id t1 -t host sh -c 'test -t 0 && test -t 1 && test -t 2 && echo three; sleep 0.5; stty size')
+    text=$(ctr_typed -- task exec --exec-id t1 -t host sh -c "test -t 0 && test -t 1 && test -t 2 && echo three; $sized")
     has "ctr task exec -t: all three streams are a terminal" '^three$' "$text"
     has "ctr task exec -t: the terminal's size" '^33 101$' "$text"
     text=$(ctr_typed '# =>echo $((6*7))\n' '42=>' '# =>exit 6\n' -- task exec --exec-id t2 -t host env 'PS1=# ' sh)
     same "ctr task exec -t: the exit status of a shell that was typed into" 6 $?
-    text=$(ctr_typed 'ready=>\x03' -- task exec --exec-id t3 -t host \
+    text=$(ctr_typed 'ready=>>\x03' -- task exec --exec-id t3 -t host \
         sh -c 'trap "exit 4" INT; echo ready; while :; do sleep 0.1; done')
     same "ctr task exec -t: ^C interrupts the program" 4 $?
     remove host
