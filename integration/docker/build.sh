@@ -47,7 +47,9 @@ built "docker build" 0 42 127
 : >"$work/runc.calls"
 built "docker build with BuildKit" 1 1 1
 has "docker build with BuildKit: the runtime is runc of PATH" '(^| )run .*--bundle' "$(cat "$work/runc.calls")"
-same "docker build with BuildKit: no state is left" "" "$(find "$work/data/buildkit/executor" -mindepth 1 -maxdepth 1 ! -name 'hosts*' ! -name 'resolv.conf*' ! -name runc-log.json 2>/dev/null)"
+left_builds() { find "$work/data/buildkit/executor" -mindepth 1 -maxdepth 1 ! -name 'hosts*' ! -name 'resolv.conf*' ! -name runc-log.json 2>/dev/null; }
+within 10 eval '[ -z "$(left_builds; left_cgroups | grep "/buildkit/.")" ]'
+same "docker build with BuildKit: no state is left" "" "$(left_builds)"
 same "docker build with BuildKit: no cgroup of a RUN is left" "" "$(left_cgroups | grep '/buildkit/.')"
 find /sys/fs/cgroup -depth -type d -path "*/$tag/buildkit" -exec rmdir {} + 2>/dev/null
 docker builder prune -af >/dev/null 2>&1

@@ -43,8 +43,14 @@ succeeds "docker-compose up --scale: three" compose up -d --scale front=3
 same "docker-compose up --scale: three run" 3 "$(docker ps -q --filter label=com.docker.compose.service=front | wc -l)"
 succeeds "docker-compose up --scale: one" compose up -d --scale front=1
 same "docker-compose up --scale: one runs" 1 "$(docker ps -q --filter label=com.docker.compose.service=front | wc -l)"
-# It attaches after the start: what is said before that is lost, below every runtime.
-same "docker-compose run: a single command" "once keeper" "$(compose run --rm -T --no-deps front sh -c 'sleep 1; echo once $(id -un)' 2>&1 | tail -n 1)"
+# It attaches after the start: what is said before that is lost, below every runtime. The program goes on when its words have come.
+compose run --rm -T --no-deps --name once front \
+    sh -c 'until test -e /tmp/go; do echo waiting; sleep 0.2; done; echo once $(id -un)' >"$work/once" 2>&1 </dev/null &
+attached=$!
+within 40 grep -q waiting "$work/once"
+docker exec once touch /tmp/go
+wait $attached
+same "docker-compose run: a single command" "once keeper" "$(tail -n 1 "$work/once")"
 
 succeeds "docker-compose restart: it returns" compose restart front
 succeeds "docker-compose pause: it returns" compose pause store

@@ -40,8 +40,8 @@ refused "a network that is not there" 125 'network no-such-network not found' --
 
 succeeds "docker run --workdir: a missing directory is made" run --workdir /made/on/demand $image pwd
 same "docker run --workdir: and entered" /made/on/demand "$output"
+within 10 eval '[ -z "$(left_cgroups; left_processes containerd-shim)" ]'
 same "docker: nothing of failed containers is left in cgroups" "" "$(left_cgroups)"
-within 10 eval '[ -z "$(left_processes containerd-shim)" ]'
 same "docker: no shim of a failed container is left" "" "$(left_processes containerd-shim)"
 
 docker run -d --name host $image sleep 1000 >/dev/null

@@ -41,7 +41,10 @@ docker run -d --name signals --stop-signal USR1 $image sh -c '
     trap "echo got HUP" HUP; trap "echo got USR2" USR2; trap "echo got WINCH" WINCH; trap "echo got RT" 34
     trap "echo got USR1; exit 31" USR1; echo up; while :; do sleep 0.1; done' >/dev/null
 within 15 logged signals up
-for signal in HUP SIGUSR2 28; do docker kill -s $signal signals >/dev/null; sleep 0.3; done
+for signal in HUP,HUP SIGUSR2,USR2 28,WINCH; do
+    docker kill -s "${signal%,*}" signals >/dev/null
+    within 15 logged signals "got ${signal#*,}"
+done
 has "docker kill -s: a name without SIG" '^got HUP$' "$(docker logs signals)"
 has "docker kill -s: a name with SIG" '^got USR2$' "$(docker logs signals)"
 has "docker kill -s: a number" '^got WINCH$' "$(docker logs signals)"
@@ -63,8 +66,9 @@ first=$(cat "$root/tmp/count"); sleep 0.4
 same "docker pause: nothing runs" "$first" "$(cat "$root/tmp/count")"
 ends "docker pause: twice is refused" 1 docker pause counting
 succeeds "docker unpause: it returns" docker unpause counting
-sleep 0.4
-same "docker unpause: it goes on" yes "$([ "$(cat "$root/tmp/count")" != "$first" ] && echo yes)"
+goes_on() { local now; now=$(cat "$root/tmp/count"); [ -n "$now" ] && [ "$now" != "$first" ]; }
+within 15 goes_on
+same "docker unpause: it goes on" yes "$(goes_on && echo yes)"
 docker pause counting >/dev/null
 succeeds "docker stop: of a paused container" docker stop --time 1 counting
 same "docker stop: the paused container ended" exited "$(inspect counting '{{.State.Status}}')"
@@ -74,8 +78,9 @@ docker pause frozen >/dev/null
 succeeds "docker rm --force: of a paused container" docker rm -f frozen
 
 docker run -d --name worker --memory 100m --pids-limit 50 $image sh -c 'dd if=/dev/zero of=/dev/shm/x bs=1M count=20 2>/dev/null; sleep 1000 & sleep 1000' >/dev/null
-sleep 1
-output=$(docker stats --no-stream --format '{{.Name}}|{{.MemUsage}}|{{.PIDs}}|{{.CPUPerc}}' worker)
+stats() { output=$(docker stats --no-stream --format '{{.Name}}|{{.MemUsage}}|{{.PIDs}}|{{.CPUPerc}}' worker); }
+at_work() { stats && grep -qE '^worker\|2[0-9](\.[0-9]+)?MiB / [^|]*\|[23]\|' <<<"$output"; }
+within 30 at_work
 has "docker stats: the memory limit" '^worker\|.* / 100MiB\|' "$output"
 has "docker stats: the memory used" '^worker\|2[0-9](\.[0-9]+)?MiB / ' "$output"
 has "docker stats: the number of processes" '^worker\|[^|]*\|[23]\|' "$output"

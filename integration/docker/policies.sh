@@ -63,15 +63,17 @@ docker pause paused >/dev/null
 old=$(inspect kept '{{.State.Pid}}')
 stop_dockerd
 same "dockerd --live-restore: the program outlives dockerd" yes "$([ -d "/proc/$old" ] && echo yes)"
-sleep 2.5
+within 20 eval '[ -z "$(left_processes "^sh -c sleep 2; exit 9")" ]'
 start_dockerd --live-restore || not_ok "dockerd --live-restore: it starts again" "$(tail "$work/dockerd.log")"
 same "dockerd --live-restore: the same process is known again" "$old true" "$(inspect kept '{{.State.Pid}} {{.State.Running}}')"
 same "dockerd --live-restore: exec works in a kept container" in "$(docker exec kept echo in 2>&1)"
 same "dockerd --live-restore: a program that ended meanwhile" "exited 9" "$(inspect leaving '{{.State.Status}} {{.State.ExitCode}}')"
 same "dockerd --live-restore: a paused container is paused" paused "$(inspect paused '{{.State.Status}}')"
 succeeds "dockerd --live-restore: unpause" docker unpause paused
-first=$(docker logs kept | wc -l); sleep 0.6
-same "dockerd --live-restore: the log goes on" yes "$([ "$(docker logs kept | wc -l)" -gt "$first" ] && echo yes)"
+first=$(docker logs kept | wc -l)
+goes_on() { [ "$(docker logs kept | wc -l)" -gt "$first" ]; }
+within 15 goes_on
+same "dockerd --live-restore: the log goes on" yes "$(goes_on && echo yes)"
 kill -9 "$dockerd"; wait "$dockerd" 2>/dev/null
 pkill_containerd() { local pid; for pid in $(left_processes '^containerd --config|/containerd --config' | cut -d ' ' -f 1); do kill -9 "$pid"; done; }
 pkill_containerd

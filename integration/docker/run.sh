@@ -22,9 +22,11 @@ done
 
 # What is left when all containers are gone.
 docker ps -aq | xargs -r timeout 60 /usr/bin/docker rm -f >/dev/null 2>&1
-within 10 eval '[ -z "$(left_processes "containerd-shim.*-namespace moby")" ]'
+left_state() { find "$work/exec"/runtime-*/moby -mindepth 1 -maxdepth 1 2>/dev/null; }
+left_container_mounts() { left_mounts "$work/data" | grep -vx "$work/data\(/overlay2\)\?"; }
+within 10 eval '[ -z "$(left_cgroups; left_processes containerd-shim; left_state; left_container_mounts)" ]'
 same "docker: no cgroup is left" "" "$(left_cgroups)"
 same "docker: no shim is left" "" "$(left_processes 'containerd-shim')"
-same "docker: no state is left" "" "$(find "$work/exec"/runtime-*/moby -mindepth 1 -maxdepth 1 2>/dev/null)"
-same "docker: no mount of a container is left" "" "$(left_mounts "$work/data" | grep -vx "$work/data\(/overlay2\)\?")"
+same "docker: no state is left" "" "$(left_state)"
+same "docker: no mount of a container is left" "" "$(left_container_mounts)"
 closing

@@ -13,14 +13,14 @@ same "docker run -i: a megabyte passes unchanged" "$(head -c 1048576 /dev/zero |
 has "docker run: without -t no terminal" '^not a tty$' "$(run $image tty 2>&1)"
 has "docker run -t: a terminal" '^/dev/pts/0$' "$(run -t $image tty | tr -d '\r')"
 # The client sets the size only after the start.
-sized='for i in 1 2 3 4 5 6 7 8 9; do stty size 2>/dev/null | grep . && break; sleep 0.3; done'
+sized='for i in $(seq 50); do [ "$(stty size)" = "33 101" ] && break; sleep 0.2; done; stty size'
 output=$(typed --size 33x101 "# =>$sized; tty; echo TERM=\$TERM; exit 5\n" -- docker run --rm -it --name typed $image sh; exit "${PIPESTATUS[0]}")
 same "docker run -it: the shell's exit status" 5 $?
 has "docker run -it: the terminal's size" '^33 101$' "$output"
 has "docker run -it: its name" '^/dev/pts/0$' "$output"
 has "docker run -it: TERM is set" '^TERM=xterm$' "$output"
 # noflsh: a terminal throws away what is written while it is still at sending the signal, such as the prompt.
-output=$(typed '# =>stty noflsh; echo rea""dy; sleep 100\n' 'ready=>\x03' '# =>echo after $?\n' 'after 130=>exit\n' -- docker run --rm -it $image sh)
+output=$(typed '# =>stty noflsh; echo rea""dy; sleep 100\n' 'ready=>>\x03' '# =>echo after $?\n' 'after 130=>exit\n' -- docker run --rm -it $image sh)
 has "docker run -it: control-C reaches the foreground program" '^after 130$' "$output"
 output=$(typed '# =>\x10\x11' -- docker run -it --name detached $image sh)
 same "docker run -it: control-P control-Q leaves it running" running "$(inspect detached '{{.State.Status}}')"
@@ -39,9 +39,15 @@ remove away
 docker run -d --name talking $image sh -c 'i=0; while [ $i -lt 10 ]; do echo line $i; i=$((i+1)); sleep 0.1; done' >/dev/null
 has "docker logs -f: it follows to the end" '^line 9$' "$(docker logs -f talking 2>&1)"
 remove talking
-docker run -d --name heard $image sh -c 'sleep 1; echo heard; exit 4' >/dev/null
-ends "docker attach: the exit status" 4 docker attach heard
-same "docker attach: the output" heard "$output"
+# What is said before the client has attached is lost: the program goes on when its words have come.
+docker run -d --name heard $image sh -c 'until test -e /go; do echo waiting; sleep 0.2; done; echo heard; exit 4' >/dev/null
+docker attach heard >"$work/heard" 2>&1 </dev/null &
+attached=$!
+within 30 grep -q waiting "$work/heard"
+docker exec heard touch /go
+wait $attached
+same "docker attach: the exit status" 4 $?
+same "docker attach: the output" heard "$(grep -v '^waiting$' "$work/heard")"
 remove heard
 ends "docker run -i -d then attach: stdin" 0 sh -c 'docker run -d -i --name fed busybox sh -c "read x; echo got \$x" >/dev/null && echo word | timeout 20 docker attach fed'
 same "docker attach: what came through stdin" "got word" "$(docker logs fed 2>&1)"

@@ -100,7 +100,7 @@ for node in 1 2 3; do
     on $node import --change 'ENV PATH=/usr/local/bin:/usr/bin:/bin' "$work/busybox.tar" $image >/dev/null
 done
 
-succeeds "docker swarm init: a manager" on 1 swarm init --advertise-addr 10.77.0.1 --dispatcher-heartbeat 1s --task-history-limit 3
+succeeds "docker swarm init: a manager" on 1 swarm init --advertise-addr 10.77.0.1 --task-history-limit 3
 token=$(on 1 swarm join-token -q worker)
 succeeds "docker swarm join: the first worker" joins 2
 succeeds "docker swarm join: the second worker" joins 3
@@ -205,9 +205,12 @@ within 20 eval '[ -z "$(on 2 ps -q)" ]'
 same "docker node drain: no container is left there" "" "$(on 2 ps -q)"
 quietly on 1 node update --availability active node2
 
+# A loss is noticed by heartbeats that stay out; for all else a busy machine may be late with them.
+quietly on 1 swarm update --dispatcher-heartbeat 1s
 lose_node 3
 within 40 eval 'on 1 node ls --format "{{.Hostname}} {{.Status}}" | grep -q "node3 Down"'
 has "docker node ls: a lost node is down" '^node3 Down$' "$(on 1 node ls --format '{{.Hostname}} {{.Status}}')"
+quietly on 1 swarm update --dispatcher-heartbeat 5s
 within 40 eval '[ "$(containers)" = 3 ]'
 same "docker service: the tasks of the lost node run on the others" 3 "$(containers)"
 start_node 3 || not_ok "swarm: the lost node starts again" "$(tail "$work/node3.log")"
@@ -223,6 +226,7 @@ same "docker service rm: its containers are gone" "" "$(on 1 ps -aq; on 2 ps -aq
 for node in 3 2; do succeeds "docker swarm leave: worker $node" on $node swarm leave; done
 succeeds "docker swarm leave --force: the manager" on 1 swarm leave --force
 for node in 1 2 3; do on $node ps -aq | xargs -r timeout 60 /usr/bin/docker -H "unix://$work/node$node.sock" rm -f >/dev/null 2>&1; done
+within 10 eval '[ -z "$(left_cgroups; left_processes "containerd-shim|^(sleep 1000|httpd)")" ]'
 same "swarm: no cgroup is left" "" "$(left_cgroups)"
 same "swarm: no shim is left" "" "$(left_processes containerd-shim)"
 same "swarm: no task's program is left" "" "$(left_processes '^(sleep 1000|httpd)')"
