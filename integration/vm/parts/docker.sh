@@ -60,7 +60,7 @@ same "docker pause: docker says so" paused "$(inspect '{{.State.Status}}' held)"
 succeeds "docker unpause" docker unpause held
 succeeds "docker stop" docker stop -t 60 held
 same "docker stop: the program's status" 3 "$(inspect '{{.State.ExitCode}}' held)"
-within 15 sh -c "! systemctl is-active -q $unit"
+within 15 eval '[ "$(systemctl show "$unit" -p LoadState --value)" = not-found ]'
 same "docker stop: the unit is gone" not-found "$(systemctl show "$unit" -p LoadState --value)"
 succeeds "docker start: again" docker start held
 succeeds "docker rm -f" docker rm -f held

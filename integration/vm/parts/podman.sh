@@ -55,7 +55,7 @@ same "podman pause: podman says paused" paused "$(inspect '{{.State.Status}}' he
 succeeds "podman unpause: it goes on" podman unpause held
 succeeds "podman stop: TERM is enough" podman stop -t 30 held
 same "podman stop: the program's status" 3 "$(inspect '{{.State.ExitCode}}' held)"
-within 15 sh -c "! systemctl is-active -q $unit"
+within 15 eval '[ "$(systemctl show "$unit" -p LoadState --value)" = not-found ]'
 same "podman stop: the unit is gone" not-found "$(systemctl show "$unit" -p LoadState --value)"
 succeeds "podman rm" podman rm held
 

@@ -7,6 +7,7 @@
 . "$(dirname "$0")/begin.sh"
 stray_cgroups() { find /sys/fs/cgroup/user.slice -name "*rl-$$-*" 2>/dev/null; }
 finish() {
+    [ -z "${hog-}" ] || kill "$hog"
     for id in $("$RUNTIME" --root "$work/state" list -q 2>/dev/null); do
         rt delete --force "$id" >/dev/null 2>&1 || in_unit delete --force "$id" >/dev/null 2>&1
     done
@@ -147,26 +148,28 @@ if ours; then
 fi
 
 echo "# keys"
-# Others hold all keyrings that the user may have, and let go of them.
+# Others hold all keyrings that the user may have, until they are killed; the holders die with who made them.
 hog() {
-    python3 -c 'import ctypes, os, sys, time
+    python3 -c 'import ctypes, os, signal
 libc = ctypes.CDLL(None)
 while True:
     back, ready = os.pipe()
     child = os.fork()
     if child == 0:
+        libc.prctl(1, signal.SIGKILL)
         os.write(ready, b"+" if libc.syscall(250, 1, b"_ses.hog%d" % os.getpid()) >= 0 else b"-")
-        time.sleep(float(sys.argv[1]))
-        os._exit(0)
+        while True:
+            signal.pause()
     if os.read(back, 1) == b"-":
         break
 print("full", flush=True)
-time.sleep(float(sys.argv[1]))' "$1" >"$work/hog" 2>&1 &
+while True:
+    signal.pause()' >"$work/hog" 2>&1 &
     hog=$!
-    within 30 grep -q full "$work/hog"
+    within 120 grep -q full "$work/hog"
 }
 if ours; then
-    hog 25
+    hog
     bundle keys '.process.args=["true"]'
     output=$(rt run --bundle "$work/keys" "rl-$$-keys" 2>&1 </dev/null)
     same "no key is left of the quota: refused" 1 $?
@@ -176,6 +179,7 @@ if ours; then
     pkill -P $hog
     kill $hog
     wait $hog 2>/dev/null
+    hog=
     succeeds "keys are free again" rt run --bundle "$work/keys" "rl-$$-keys"
 fi
 
@@ -219,6 +223,7 @@ for how in rt in_unit in_namespace; do
     same "$from: kill" 0 "$($how kill "$id" KILL 2>&1; echo $?)"
     within 10 eval "[ \"\$(rt state $id | jq -r .status)\" = stopped ]"
     same "$from: delete" "0 " "$($how delete --force "$id" 2>&1; echo "$? ")"
+    within 15 eval '[ "$(systemctl --user show -p LoadState "$unit")" = LoadState=not-found ]'
     same "$from: the unit is gone" "LoadState=not-found" "$(systemctl --user show -p LoadState "$unit")"
     same "$from: no cgroup is left" "" "$(stray_cgroups)"
 done
@@ -234,9 +239,9 @@ if ours; then
     up rt watched "$ranged | .linux.resources={memory:{limit:16777216,swap:16777216}}" --systemd-cgroup
     rt events --interval 1s "$id" >"$work/events" 2>&1 </dev/null &
     watcher=$!
-    sleep 2
-    rt exec "$id" tail /dev/zero >/dev/null 2>&1 </dev/null
-    if within 15 grep -q '"type":"oom"' "$work/events"; then ok "events: out of memory"; else not_ok "events: out of memory" "$(tail -n 3 "$work/events")"; fi
+    # What comes before it watches is not told of.
+    told() { rt exec "$id" tail /dev/zero </dev/null; sleep 1; grep -q '"type":"oom"' "$work/events"; }
+    if within 30 told; then ok "events: out of memory"; else not_ok "events: out of memory" "$(tail -n 3 "$work/events")"; fi
     kill $watcher 2>/dev/null
     rt delete --force "$id"
 fi
