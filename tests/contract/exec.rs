@@ -117,8 +117,9 @@ fn detached_it_returns_at_once_and_the_caller_gets_the_process() {
         let mut wanted = vec![t.pid(&b.id), pid];
         wanted.sort_unstable();
         assert_eq!(children, wanted, "nothing of the runtime stays");
-        let cmdline = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
-        assert_eq!(cmdline, "/bin/sleep\x001000\0");
+        let cmdline = || std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
+        let program = || cmdline() == "/bin/sleep\x001000\0";
+        assert!(wait_until(Duration::from_secs(10), program), "{}", cmdline());
         end(t, &b);
     });
 }

@@ -281,12 +281,13 @@ fn what_joins_a_user_namespace_is_out_of_its_tracers_reach() {
             };
             assert!(crate::harness::test::wait_until(Duration::from_secs(5), filtered));
             let init = t.pid(&b.id).to_string();
-            let tracer = ["-t", &init, "-U", "timeout", "1", "strace", "-o", "/dev/null", "-p", &pid];
+            let limit = slow(10).as_secs().to_string();
+            let tracer = ["-t", &init, "-U", "timeout", &limit, "strace", "-o", "/dev/null", "-p", &pid];
             let out = std::process::Command::new("nsenter").args(tracer).output().unwrap();
             let said = String::from_utf8_lossy(&out.stderr);
             assert!(said.contains("Operation not permitted"), "{base}: {said}");
             exec.signal(nix::sys::signal::Signal::SIGKILL);
-            exec.wait();
+            exec.wait_for(slow(30));
             end(t, &b);
         }
     });

@@ -109,6 +109,13 @@ fn kill_all_of_a_stopped_container_succeeds() {
     });
 }
 
+/// How many processes the container has.
+fn procs(b: &Bundle) -> usize {
+    let dirs = leftovers::cgroups(&b.id);
+    let dir = dirs.iter().find(|d| d.starts_with("/sys/fs/cgroup/memory") || d.join("cgroup.type").exists());
+    dir.map_or(0, |d| std::fs::read_to_string(d.join("cgroup.procs")).unwrap_or_default().lines().count())
+}
+
 #[test]
 fn kill_all_reaches_every_process() {
     contract!(Root).run(|t| {
@@ -116,23 +123,13 @@ fn kill_all_reaches_every_process() {
         b.edit(|c| without_namespace(c, "pid")).args(&["/guest", "daemon"]);
         t.create(&b).ok();
         t.start(&b).ok();
-        let procs = |t: &Test| {
-            let dirs = leftovers::cgroups(&b.id);
-            let dir = dirs
-                .iter()
-                .find(|d| d.starts_with("/sys/fs/cgroup/memory") || d.join("cgroup.type").exists());
-            let _ = t;
-            dir.map_or(0, |d| {
-                std::fs::read_to_string(d.join("cgroup.procs")).unwrap_or_default().lines().count()
-            })
-        };
-        assert!(wait_until(Duration::from_secs(5), || procs(t) == 2), "{}", procs(t));
+        assert!(wait_until(Duration::from_secs(5), || procs(&b) == 2), "{}", procs(&b));
         t.rt(&["kill", "--all", &b.id, "9"]).ok();
         let gone = wait_until(Duration::from_secs(5), || {
             leftovers::reap();
-            procs(t) == 0
+            procs(&b) == 0
         });
-        assert!(gone, "{}", procs(t));
+        assert!(gone, "{}", procs(&b));
     });
 }
 
@@ -174,7 +171,7 @@ fn kill_9_without_pid_namespace_takes_all() {
         b.edit(|c| without_namespace(c, "pid")).args(&["/guest", "daemon"]);
         t.create(&b).ok();
         t.start(&b).ok();
-        std::thread::sleep(Duration::from_millis(100));
+        assert!(wait_until(Duration::from_secs(5), || procs(&b) == 2), "{}", procs(&b));
         t.rt(&["kill", &b.id, "KILL"]).ok();
         assert_eq!(leftovers::processes(), Vec::<String>::new());
     });
@@ -286,7 +283,7 @@ fn delete_force_without_pid_namespace_takes_all() {
         b.edit(|c| without_namespace(c, "pid")).args(&["/guest", "daemon"]);
         t.create(&b).ok();
         t.start(&b).ok();
-        std::thread::sleep(Duration::from_millis(100));
+        assert!(wait_until(Duration::from_secs(5), || procs(&b) == 2), "{}", procs(&b));
         t.rt(&["delete", "--force", &b.id]).ok();
         t.nothing_left(&b.id);
     });

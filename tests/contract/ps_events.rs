@@ -1,7 +1,7 @@
 //! ps and events (contract §1.2, §1.5).
 
 use crate::contract;
-use crate::harness::test::wait_until;
+use crate::harness::test::{slow, wait_until};
 use crate::harness::{Bundle, leftovers, of};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -40,6 +40,9 @@ fn ps_of_a_stopped_container_is_empty() {
 fn ps_shows_the_rows_of_the_hosts_ps() {
     contract!(Root, Tool("ps")).differs("crun", "numbers only").run(|t| {
         let b = t.running();
+        let command = format!("/proc/{}/cmdline", t.pid(&b.id));
+        let begun = || std::fs::read(&command).is_ok_and(|words| words.starts_with(b"/guest"));
+        assert!(wait_until(Duration::from_secs(10), begun));
         let out = t.rt(&["ps", &b.id]).ok();
         let lines: Vec<_> = out.stdout.lines().collect();
         assert_eq!(lines.len(), 2, "{}", out.stdout);
@@ -141,14 +144,24 @@ fn events_come_at_intervals_until_the_container_is_gone() {
     });
 }
 
+/// Whether `events` has found its container alive and waits: it sleeps, and has what rings for memory, or init's pidfd.
+fn listens(pid: i32) -> bool {
+    let rings = |entry: std::fs::DirEntry| {
+        let target = std::fs::read_link(entry.path()).unwrap_or_default();
+        ["eventfd", "inotify", "pidfd"].iter().any(|kind| target.to_string_lossy().contains(kind))
+    };
+    leftovers::parent_and_state(pid).is_some_and(|(_, state)| state == 'S')
+        && std::fs::read_dir(format!("/proc/{pid}/fd")).is_ok_and(|fds| fds.flatten().any(rings))
+}
+
 #[test]
 fn events_end_well_when_the_container_does() {
     contract!(Root).differs("crun", "has no events").differs("runc", "goes on until delete").run(|t| {
         let b = t.running();
         let following = t.call(&["events", "--interval", "1h", &b.id]).spawn();
-        std::thread::sleep(Duration::from_millis(200));
+        assert!(wait_until(Duration::from_secs(5), || listens(following.pid())));
         t.rt(&["kill", &b.id, "KILL"]).ok();
-        following.wait().ok();
+        following.wait_for(slow(30)).ok();
         t.rt(&["delete", &b.id]).ok();
     });
 }
@@ -161,15 +174,19 @@ fn running_out_of_memory_is_an_event() {
         t.create(&b).ok();
         t.start(&b).ok();
         let following = t.call(&["events", "--interval", "1h", &b.id]).spawn();
-        std::thread::sleep(Duration::from_millis(300));
         let dd = ["exec", &b.id, "/bin/dd", "if=/dev/zero", "of=/dev/null", "bs=100M", "count=1"];
-        assert_ne!(t.rt(&dd).code, 0);
-        assert!(wait_until(Duration::from_secs(10), || following.stdout().contains("\"oom\"")));
+        let told = || following.stdout().contains("\"oom\"");
+        // What comes before the watch is set is not told of.
+        let again = || {
+            assert_ne!(t.rt(&dd).code, 0);
+            wait_until(Duration::from_secs(1), told)
+        };
+        assert!(wait_until(Duration::from_secs(15), again));
         let text = following.stdout();
         let event: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
         assert_eq!((&event["type"], &event["id"]), (&json!("oom"), &json!(b.id)));
         t.rt(&["delete", "--force", &b.id]).ok();
-        following.wait();
+        following.wait_for(slow(40));
     });
 }
 
