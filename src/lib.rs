@@ -19,3 +19,7 @@ pub mod security;
 pub mod spec;
 pub mod state;
 pub mod sys;
+
+#[cfg(test)]
+#[path = "../tests/skip/mod.rs"]
+mod skip;

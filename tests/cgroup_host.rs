@@ -5,10 +5,13 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod skip;
+
 use orlop::cgroup::{self, Freezer, Manager};
 use orlop::host;
 use orlop::plan::cgroup::facts::{CgroupFacts, HostHierarchy, Layout, Version};
 use orlop::plan::cgroup::{self as plan, CgroupPlan, CgroupRecord, Driver, Wanted};
+use skip::skip;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -26,17 +29,17 @@ const LIMITS: &str = r#"{
 /// The part of the tests that may be skipped: None with a printed reason.
 fn host_facts() -> Option<CgroupFacts> {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("skip: needs root");
+        skip(&["root"], "needs root");
         return None;
     }
     let facts = host::cgroup::facts().unwrap();
     if facts.hierarchies.is_empty() {
-        eprintln!("skip: no cgroup file system is mounted");
+        skip(&[], "no cgroup file system is mounted");
         return None;
     }
     let writable = |h: &HostHierarchy| rustix::fs::access(&h.mount, rustix::fs::Access::WRITE_OK).is_ok();
     if !facts.hierarchies.iter().all(writable) {
-        eprintln!("skip: the cgroup mounts are read-only");
+        skip(&[], "the cgroup mounts are read-only");
         return None;
     }
     Some(facts)
@@ -46,7 +49,7 @@ fn host_facts() -> Option<CgroupFacts> {
 fn only_v2(facts: &CgroupFacts) -> Option<CgroupFacts> {
     let tree = facts.hierarchies.iter().find(|h| h.version == Version::V2);
     if tree.is_none() {
-        eprintln!("skip: no cgroup2 mount");
+        skip(&["cgroup2"], "no cgroup2 mount");
     }
     Some(CgroupFacts { layout: Layout::V2, hierarchies: vec![tree?.clone()], manager: None })
 }
@@ -205,10 +208,10 @@ fn process_state(pid: i32) -> char {
 #[test]
 fn v1_limits_entry_freeze_kill_remove() {
     let Some(facts) = host_facts() else { return };
-    if !["memory", "pids", "cpu", "cpuset", "devices", "freezer"].iter().all(|c| has(&facts, c))
-        || facts.layout == Layout::V2
-    {
-        return eprintln!("skip: needs the v1 controllers");
+    let controllers = ["memory", "pids", "cpu", "cpuset", "devices", "freezer"];
+    if !controllers.iter().all(|c| has(&facts, c)) || facts.layout == Layout::V2 {
+        let needs = controllers.map(|c| format!("cgroup1:{c}"));
+        return skip(&needs.each_ref().map(String::as_str), "needs the v1 controllers");
     }
     let mut container = Container::run(
         "host",
@@ -259,7 +262,7 @@ fn v1_limits_entry_freeze_kill_remove() {
 fn update_grows_and_shrinks_and_rolls_back() {
     let Some(facts) = host_facts() else { return };
     if facts.layout == Layout::V2 || !has(&facts, "memory") {
-        return eprintln!("skip: needs the v1 memory controller");
+        return skip(&["cgroup1:memory"], "needs the v1 memory controller");
     }
     let container = Container::run("host", LIMITS, "sleep 100");
     let record = container.record();
@@ -309,7 +312,7 @@ fn v2_device_program_freeze_kill() {
     assert_eq!(manager.state().unwrap(), Freezer::Thawed);
     manager.freeze().unwrap();
     manager.kill_all().unwrap();
-    assert!(matches!(process_state(container.shell), '-' | 'Z' | 'X'));
+    wait_until("the shell has ended", || matches!(process_state(container.shell), '-' | 'Z' | 'X'));
     assert!(manager.processes().unwrap().is_empty());
 }
 
@@ -480,7 +483,9 @@ fn as_nobody(test: &str, variable: &str, value: &str, word: &str) {
     use std::os::unix::process::CommandExt;
     // A copy that the user can reach.
     let copy = std::env::temp_dir().join(format!("orlop-test-{}-{test}", std::process::id()));
-    std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    // By a child: what another thread forks meanwhile would hold our copy open for writing, and so from being run.
+    let copied = Command::new("cp").arg(std::env::current_exe().unwrap()).arg(&copy).status().unwrap();
+    assert!(copied.success());
     let out = Command::new(&copy)
         .args([test, "--exact", "--nocapture"])
         .env(variable, value)

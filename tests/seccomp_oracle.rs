@@ -24,10 +24,12 @@ use serde_json::json;
 mod evaluator;
 #[path = "../src/plan/seccomp/interpreter.rs"]
 mod interpreter;
+mod skip;
 #[path = "../hack/syscall-tables.rs"]
 mod tables;
 
 use interpreter::{Call, run};
+use skip::skip;
 
 const X86_64: u32 = 0xc000_003e;
 const I386: u32 = 0x4000_0003;
@@ -50,8 +52,11 @@ impl Oracle {
         let cc = Command::new("cc").args(["-O2", "-o"]).arg(&tool).args([source, "-lseccomp"]).output();
         match cc {
             Ok(done) if done.status.success() => return Some(Oracle { dir, tool }),
-            Ok(done) => eprintln!("skipped: no libseccomp: {}", String::from_utf8_lossy(&done.stderr)),
-            Err(e) => eprintln!("skipped: no C compiler: {e}"),
+            Ok(done) => {
+                let said = String::from_utf8_lossy(&done.stderr).into_owned();
+                skip(&[], &format!("no libseccomp: {}", said.lines().next().unwrap_or_default()));
+            }
+            Err(e) => skip(&[], &format!("no C compiler: {e}")),
         }
         None
     }

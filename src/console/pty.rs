@@ -122,13 +122,14 @@ mod tests {
     fn a_terminal_of_the_hosts_own_devpts() {
         let root = File::open("/").unwrap();
         if !on_devpts(File::open("/dev/pts").unwrap().as_fd()).unwrap() {
-            eprintln!("skip: no devpts on /dev/pts");
-            return;
+            return crate::skip::skip(&[], "no devpts on /dev/pts");
         }
         let pty = match allocate(root.as_fd(), Some((33, 77))) {
             Ok(pty) => pty,
             // ptmxmode=000 on /dev/pts/ptmx keeps all but root out.
-            Err(e) if e.errno() == libc::EACCES && !rustix::process::geteuid().is_root() => return,
+            Err(e) if e.errno() == libc::EACCES && !rustix::process::geteuid().is_root() => {
+                return crate::skip::skip(&["root"], "needs root");
+            }
             Err(e) => panic!("{e}"),
         };
         let size = rustix::termios::tcgetwinsize(&pty.slave).unwrap();

@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn what_the_kernel_refuses_is_named() {
         if !rustix::process::geteuid().is_root() {
-            return;
+            return crate::skip::skip(&["root"], "needs root");
         }
         let userns = userns::with_maps("0 100000 1\n", "0 100000 1\n").unwrap();
         assert_eq!(unmappable(Path::new("/proc/self/.."), false, userns.as_fd()), "proc at /proc");

@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn both_images_refuse_writers() {
         if !rustix::process::geteuid().is_root() {
-            return;
+            return crate::skip::skip(&["root"], "needs root");
         }
         let reopened = |image: &OwnedFd| {
             let path = format!("/proc/self/fd/{}", image.as_raw_fd());

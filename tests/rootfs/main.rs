@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod mounts;
+#[path = "../skip/mod.rs"]
+mod skip;
 mod userns;
 mod whole;
 
@@ -61,15 +63,17 @@ impl Bundle {
         self.dir.path().join("rootfs").join(path)
     }
 
-    /// Runs the case in new namespaces and wants it to succeed; the host's mount table must not change.
+    /// Runs the case in new namespaces and wants it to succeed; the mount table around them must not change.
     fn enter(&self, case: &str, flags: &[&str]) {
         if !nix::unistd::geteuid().is_root() {
-            println!("skip: {case} needs root");
-            return;
+            return skip::skip(&["root"], "needs root");
         }
-        let before = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let tables = tempfile::tempdir().unwrap();
+        let table = |name: &str| tables.path().join(name);
         let output = Command::new("unshare")
-            .args(["--mount", "--propagation", "unchanged", "--fork"])
+            .args(["--mount", "--propagation", "private", "sh", "-c", HOST, "sh"])
+            .args([table("before"), table("after")])
+            .args(["unshare", "--mount", "--propagation", "unchanged", "--fork"])
             .args(flags)
             .arg(env::current_exe().unwrap())
             .args(["--exact", "inside", "--ignored", "--nocapture", "--test-threads=1"])
@@ -82,9 +86,31 @@ impl Bundle {
         assert!(output.status.success(), "{case}: {said}");
         assert!(said.contains("1 passed"), "{case} did not run: {said}");
         print!("{said}");
-        assert_eq!(before, fs::read_to_string("/proc/self/mountinfo").unwrap(), "{case} changed the host");
+        let [before, after] = ["before", "after"].map(|name| fs::read_to_string(table(name)).unwrap());
+        // What a case mounts beside its rootfs is its preparation.
+        let (beside, root) = (self.dir.path().canonicalize().unwrap(), self.root("").canonicalize().unwrap());
+        let prepared = |line: &&str| {
+            let point = Path::new(line.split(' ').nth(4).unwrap_or_default());
+            point.starts_with(&beside) && !point.starts_with(&root)
+        };
+        let changes = |from: &str, to: &str| -> Vec<String> {
+            to.lines().filter(|l| !from.lines().any(|f| f == *l) && !prepared(l)).map(str::to_owned).collect()
+        };
+        let changed = (changes(&after, &before), changes(&before, &after));
+        assert_eq!(changed, (vec![], vec![]), "{case} changed the host");
     }
 }
+
+/// A host of the case's own, shared among itself as systemd has it: nobody else mounts there, and what is not kept within the
+/// case comes there. Its mount table of before and after.
+const HOST: &str = r#"mount --make-rshared / || exit
+    before=$1 after=$2
+    shift 2
+    cat /proc/self/mountinfo >"$before"
+    "$@"
+    status=$?
+    cat /proc/self/mountinfo >"$after"
+    exit $status"#;
 
 const ALL: &[&str] = &["--pid", "--net", "--ipc", "--uts", "--cgroup"];
 
