@@ -1,7 +1,7 @@
 //! The relay between pipes, one step at a time. With terminals and a process: `process::foreground`'s tests.
 
 use super::*;
-use rustix::pipe::pipe;
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::InputModes;
 
@@ -24,8 +24,9 @@ struct Bench {
 fn bench() -> Bench {
     let (host, host_slave) = pty();
     let (master, program) = pty();
-    let (input, keys) = pipe().unwrap();
-    let (screen, output) = pipe().unwrap();
+    // A child of another test's must not keep an end open.
+    let pipe = || pipe_with(PipeFlags::CLOEXEC).unwrap();
+    let ((input, keys), (screen, output)) = (pipe(), pipe());
     let relay = Relay::between(host_slave, input, output, master).unwrap();
     Bench { relay, keys, screen, program: Some(program), _host: host }
 }
