@@ -1,3 +1,5 @@
+//! What `exec` takes of the container, of process.json and of its options.
+
 use super::*;
 use crate::plan::cgroup::Version;
 use serde_json::{Value, json};

@@ -1,3 +1,5 @@
+//! Mounts, devices and paths of config.json → the operations of the root file system's plan.
+
 use super::*;
 use crate::plan::cgroup::Version;
 use crate::spec::mount_options::{
