@@ -47,7 +47,7 @@ pub struct CapabilityPlan {
 
 impl CapabilityPlan {
     /// `grantable`: the capabilities the process can have at all: those of a new user namespace (all the
-    /// kernel knows), else the runtime's permitted ∩ bounding set. Losses become `warnings`.
+    /// kernel knows), else the runtime's permitted set. Losses become `warnings`.
     pub fn new(wanted: Option<&LinuxCapabilities>, grantable: u64, warnings: &mut Vec<String>) -> Self {
         let Some(wanted) = wanted else { return Self::default() };
         let asked = Self {
@@ -112,13 +112,6 @@ fn mask(set: &Option<Capabilities>) -> u64 {
         .fold(0, |m, (n, _)| m | 1 << n)
 }
 
-/// The number of a capability given by name: with or without `CAP_`, any case.
-pub fn number(name: &str) -> Option<u32> {
-    let upper = name.to_ascii_uppercase();
-    let wanted = upper.strip_prefix("CAP_").unwrap_or(&upper);
-    (0u32..).zip(NAMES).find(|(_, (known, _))| known.strip_prefix("CAP_") == Some(wanted)).map(|(n, _)| n)
-}
-
 /// The names of a mask in the order of their numbers; one without a name is `capability 63`.
 pub fn names(mask: u64) -> Vec<String> {
     let name = |n: usize| NAMES.get(n).map_or_else(|| format!("capability {n}"), |(name, _)| (*name).into());
@@ -153,12 +146,8 @@ mod tests {
             let theirs: caps::Capability = name.parse().unwrap();
             assert_eq!(usize::from(theirs.index()), n, "{name}");
             assert_eq!(format!("CAP_{capability}"), *name);
-            assert_eq!(number(name), Some(n as u32));
         }
         assert_eq!(caps::all().len(), NAMES.len());
-        assert_eq!(number("sys_admin"), Some(21));
-        assert_eq!(number("CAP_NOPE"), None);
-        assert_eq!(number("CAP_CAP_KILL"), None);
         assert_eq!(names(1 << 63 | 1), ["CAP_CHOWN", "capability 63"]);
     }
 

@@ -15,7 +15,7 @@ use super::process::{self, ProcessPlan};
 use super::rootfs::has_own_dev;
 use super::seccomp::{self, SeccompPlan};
 use crate::error::{Error, Result};
-use crate::spec::{Bundle, Mended, Part, validate_process};
+use crate::spec::{Bundle, Mended, Part, names, validate_process};
 use oci_spec::runtime::{LinuxNamespaceType, Process};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -330,7 +330,7 @@ fn parse_id(text: &str) -> Option<u32> {
 fn add_capabilities(process: &mut ProcessPlan, names: &[String], grantable: u64, warnings: &mut Vec<String>) {
     let mut wanted = 0;
     for name in names {
-        match capabilities::number(name) {
+        match names::capability(name) {
             Some(number) => wanted |= 1 << number,
             None => warnings.push(format!("--cap: unknown capability {} ignored", name.escape_default())),
         }

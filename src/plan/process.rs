@@ -34,7 +34,7 @@ pub struct Options {
     /// The container has a user namespace of its own or joins one.
     pub userns: bool,
     pub setgroups: SetGroups,
-    /// Capabilities that the process can get at all (`security::capabilities::grantable`).
+    /// Capabilities that the process can get at all (`HostFacts::grantable`).
     pub grantable: u64,
 }
 
@@ -247,7 +247,7 @@ fn cwd(process: &Process) -> Result<String> {
 }
 
 /// An id that the user namespace's own map does not carry would only be EINVAL, late, in setresuid(2).
-/// Without maps (none, or those of a joined namespace) the kernel decides.
+/// Without maps the kernel decides. A joined namespace's are meant to be repeated in the configuration.
 fn mapped(id: u32, maps: Option<&Vec<LinuxIdMapping>>, field: &str, kind: &str) -> Result<u32> {
     let Some(maps) = maps.filter(|maps| !maps.is_empty()) else { return Ok(id) };
     let inside =

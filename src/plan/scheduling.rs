@@ -10,6 +10,7 @@ use oci_spec::runtime::{
 use serde::Serialize;
 
 use crate::error::{Error, Result};
+use crate::spec::names;
 
 /// A CPU or node number beyond any kernel (NR_CPUS is at most 8192): a bound against typing errors.
 const MOST_NUMBERS: u32 = 8192;
@@ -63,7 +64,7 @@ pub fn scheduler(wanted: &Scheduler, mended_flags: &[String]) -> Result<Schedule
     }
     let mut flags = wanted.flags().iter().flatten().fold(0, |flags, flag| flags | flag_bit(*flag));
     for name in mended_flags {
-        flags |= flag_named(name).ok_or_else(|| {
+        flags |= names::scheduler_flag(name).ok_or_else(|| {
             Error::field("process.scheduler.flags", format_args!("`{name}` is no scheduler flag"))
         })?;
     }
@@ -81,19 +82,6 @@ fn flag_bit(flag: LinuxSchedulerFlag) -> u64 {
         LinuxSchedulerFlag::SchedFlagUtilClampMin => 0x20,
         LinuxSchedulerFlag::SchedFlagUtilClampMax => 0x40,
     }
-}
-
-fn flag_named(name: &str) -> Option<u64> {
-    Some(match name {
-        "SCHED_FLAG_RESET_ON_FORK" | "SCHED_RESET_ON_FORK" => 0x01,
-        "SCHED_FLAG_RECLAIM" => 0x02,
-        "SCHED_FLAG_DL_OVERRUN" => 0x04,
-        "SCHED_FLAG_KEEP_POLICY" => 0x08,
-        "SCHED_FLAG_KEEP_PARAMS" => 0x10,
-        "SCHED_FLAG_UTIL_CLAMP_MIN" => 0x20,
-        "SCHED_FLAG_UTIL_CLAMP_MAX" => 0x40,
-        _ => return None,
-    })
 }
 
 /// The third argument of ioprio_set(2): class << 13 | priority.

@@ -1,4 +1,4 @@
-//! Waiting for a container's process in the foreground: `run`, `exec`, `restore` without `--detach`. Runs in
+//! Waiting for a container's process in the foreground: `run` and `exec` without `--detach`. Runs in
 //! the runtime, from before the first clone (signals are blocked early, none is lost) to the exit code.
 //!
 //! Every signal that somebody sends us goes on to the process, all children are reaped (we are the

@@ -1,7 +1,7 @@
 //! config.json: read once, mended, validated. Nothing here decides what to do about it.
 //!
-//! `load` makes a [`Bundle`] in the runtime process and is the only function below `spec` that touches the
-//! host (one bounded read); everything else is pure. The model is oci-spec's, its defects are worked round in
+//! `load` makes a [`Bundle`] in the runtime process; it, `read_file` and `read_stdin` are the only functions below
+//! `spec` that touch the host (one bounded read each); everything else is pure. The model is oci-spec's, its defects are worked round in
 //! `mend`; `validate` lists all that is wrong, `mount_options`, `names` and `sysctl` give the meaning of words.
 
 pub mod features;

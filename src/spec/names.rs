@@ -1,11 +1,10 @@
-//! Words of config.json and of the command line against the kernel's numbers: capabilities, signals, resource
-//! limits, scheduling, I/O priority; and the form of a container id.
+//! Words of config.json and of the command line against the kernel's numbers: capabilities, signals, flags of
+//! scheduling; and the form of a container id.
 //!
 //! Numbers are those of the x86_64 and aarch64 ABI (asm-generic), which agree. Everything is parsed as a whole
 //! or refused: `kill c1 9x` must not become signal 9. Pure.
 
 use crate::error::{Error, Result};
-use oci_spec::runtime::Capabilities;
 
 /// The number of a capability (capabilities(7)). The case and a missing `CAP_` do not matter: oci-spec reads
 /// config.json that leniently, and the command line must not differ from it.
@@ -23,11 +22,6 @@ pub fn capabilities() -> Vec<String> {
     let mut all: Vec<_> = caps::all().into_iter().collect();
     all.sort_by_key(caps::Capability::index);
     all.iter().map(ToString::to_string).collect()
-}
-
-/// A set of config.json as the kernel's bit mask.
-pub fn capability_mask(set: &Capabilities) -> u64 {
-    set.iter().filter_map(|one| capability(&one.to_string())).fold(0, |mask, number| mask | 1 << number)
 }
 
 /// First and last real-time signal as glibc counts them: it keeps the kernel's 32 and 33 to itself.
@@ -75,47 +69,6 @@ fn strict_number(text: &str) -> Option<i32> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
 }
 
-/// getrlimit(2): the resource of every name, in the order of the numbers.
-pub const RLIMITS: [&str; 16] = [
-    "RLIMIT_CPU",
-    "RLIMIT_FSIZE",
-    "RLIMIT_DATA",
-    "RLIMIT_STACK",
-    "RLIMIT_CORE",
-    "RLIMIT_RSS",
-    "RLIMIT_NPROC",
-    "RLIMIT_NOFILE",
-    "RLIMIT_MEMLOCK",
-    "RLIMIT_AS",
-    "RLIMIT_LOCKS",
-    "RLIMIT_SIGPENDING",
-    "RLIMIT_MSGQUEUE",
-    "RLIMIT_NICE",
-    "RLIMIT_RTPRIO",
-    "RLIMIT_RTTIME",
-];
-
-/// The number of a resource limit.
-pub fn rlimit(name: &str) -> Option<u32> {
-    RLIMITS.iter().zip(0..).find(|(known, _)| **known == name).map(|(_, number)| number)
-}
-
-/// sched(7). SCHED_ISO has a number but no kernel implements it.
-const SCHEDULER_POLICIES: &[(&str, u32)] = &[
-    ("SCHED_OTHER", 0),
-    ("SCHED_FIFO", 1),
-    ("SCHED_RR", 2),
-    ("SCHED_BATCH", 3),
-    ("SCHED_ISO", 4),
-    ("SCHED_IDLE", 5),
-    ("SCHED_DEADLINE", 6),
-];
-
-/// The number of a scheduling policy, for `sched_attr.sched_policy`.
-pub fn scheduler_policy(name: &str) -> Option<u32> {
-    lookup(SCHEDULER_POLICIES, name)
-}
-
 /// linux/sched.h, the flags that runtime-spec 1.3 lists.
 const SCHEDULER_FLAGS: &[(&str, u64)] = &[
     ("SCHED_FLAG_RESET_ON_FORK", 0x01),
@@ -129,16 +82,7 @@ const SCHEDULER_FLAGS: &[(&str, u64)] = &[
 
 /// The bit of a scheduling flag, for `sched_attr.sched_flags`.
 pub fn scheduler_flag(name: &str) -> Option<u64> {
-    lookup(SCHEDULER_FLAGS, name)
-}
-
-/// ioprio_set(2): the class as it goes into bits 13 and up.
-pub fn io_priority_class(name: &str) -> Option<u32> {
-    lookup(&[("IOPRIO_CLASS_RT", 1), ("IOPRIO_CLASS_BE", 2), ("IOPRIO_CLASS_IDLE", 3)], name)
-}
-
-fn lookup<T: Copy>(table: &[(&str, T)], name: &str) -> Option<T> {
-    table.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+    SCHEDULER_FLAGS.iter().find(|(known, _)| *known == name).map(|(_, bit)| *bit)
 }
 
 /// The longest container id: it is a directory name (NAME_MAX).
@@ -184,13 +128,6 @@ mod tests {
         for (number, name) in all.iter().enumerate() {
             assert_eq!(capability(name).map(usize::from), Some(number), "{name}");
         }
-    }
-
-    #[test]
-    fn capability_sets_become_masks() {
-        let set: Capabilities = serde_json::from_str(r#"["CAP_CHOWN", "CAP_KILL", "CAP_BPF"]"#).unwrap();
-        assert_eq!(capability_mask(&set), 1 | 1 << 5 | 1 << 39);
-        assert_eq!(capability_mask(&Capabilities::new()), 0);
     }
 
     #[test]
@@ -242,17 +179,8 @@ mod tests {
         for (name, number) in signals {
             assert_eq!(parse_signal(name).unwrap(), *number, "{name}");
         }
-        assert_eq!(rlimit("RLIMIT_NOFILE"), Some(libc::RLIMIT_NOFILE));
-        assert_eq!(rlimit("RLIMIT_NPROC"), Some(libc::RLIMIT_NPROC));
-        assert_eq!(rlimit("RLIMIT_RTTIME"), Some(libc::RLIMIT_RTTIME));
-        assert_eq!(rlimit("RLIMIT_FOO"), None);
-        assert_eq!(scheduler_policy("SCHED_DEADLINE"), Some(6));
-        assert_eq!(scheduler_policy("SCHED_BATCH"), Some(libc::SCHED_BATCH as u32));
-        assert_eq!(scheduler_policy("sched_rr"), None);
         assert_eq!(scheduler_flag("SCHED_FLAG_DL_OVERRUN"), Some(4));
         assert_eq!(scheduler_flag("SCHED_RESET_ON_FORK"), None);
-        assert_eq!(io_priority_class("IOPRIO_CLASS_IDLE"), Some(3));
-        assert_eq!(io_priority_class("IOPRIO_CLASS_NONE"), None);
     }
 
     #[test]

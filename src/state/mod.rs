@@ -1,7 +1,7 @@
 //! The record of a container: what a later command needs to know, and nothing that it can derive.
 //!
 //! `<root>/<id>/` (0700) holds `state.json` (this record), `config.json` (a verbatim copy), `start.fifo`
-//! (present = created, waiting) and `exec.status` (the status page of the last stage). The directory
+//! (present = created, waiting), `exec.status` (the status page of the last stage) and, below a service manager, `notify/`. The directory
 //! itself is the claim on the id (mkdir) and the lock (flock), which dies with its holder.
 
 pub mod store;
@@ -81,11 +81,16 @@ pub struct Record {
 mod tests {
     use super::*;
 
-    /// A record written by release 0.1, as it lies on disk: must stay readable (amendment 30).
+    /// One of a real container, with a unit and with a field of later: a container outlives the upgrade of its runtime
+    /// (amendment 30).
     #[test]
-    fn unknown_fields_are_ignored() {
-        let identity: Identity =
-            serde_json::from_str(r#"{"pid":1,"startTime":2,"pidfdInode":3,"later":true}"#).unwrap();
-        assert_eq!(identity, Identity { pid: 1, start_time: 2, pidfd_inode: 3 });
+    fn a_record_of_release_0_1_is_read() {
+        let record: Record = serde_json::from_str(include_str!("record-0.1.json")).unwrap();
+        assert_eq!((&*record.id, record.init.as_ref().map(|init| init.pid)), ("c1", Some(17419)));
+        assert_eq!(record.cgroup.hierarchies[0].path, "/system.slice/orlop-c1.scope");
+        assert_eq!(record.cgroup.unit.as_ref().map(|unit| &*unit.name), Some("orlop-c1.scope"));
+        assert!(record.cgroup.made && record.own_pid_namespace && record.hooks_begun && record.has_process);
+        assert_eq!((record.poststart[0].timeout, &*record.poststop[0].path), (Some(3), "/bin/true"));
+        assert_eq!(record.namespaces.len(), 5);
     }
 }

@@ -392,10 +392,6 @@ impl Entry {
             Err(e) => Err(Error::sys("unlink", e.raw_os_error()).at(START_FIFO)),
         }
     }
-
-    pub fn dir(&self) -> rustix::fd::BorrowedFd<'_> {
-        self.dir.as_fd()
-    }
 }
 
 #[cfg(test)]

@@ -137,13 +137,6 @@ impl RootFd {
         self.find_or_make(path, Make::File)
     }
 
-    /// The directory that holds the last component of `path`, and that component. The directory must exist.
-    pub fn parent(&self, path: &Path) -> Result<(OwnedFd, OsString)> {
-        let name = path.file_name().ok_or_else(|| Error::new("the path has no last component"))?;
-        let above = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("/"));
-        Ok((self.find(above, Last::Follow)?, name.to_owned()))
-    }
-
     fn find_or_make(&self, path: &Path, make: Make) -> Result<Found> {
         match self.open(path, OFlags::PATH, Last::Follow) {
             Ok(fd) => Ok(Found { fd, made: false }),

@@ -10,16 +10,6 @@ pub enum Ended {
     Killed(i32),
 }
 
-impl Ended {
-    /// The exit status a shell would give: 128+N for signal N.
-    pub fn code(self) -> i32 {
-        match self {
-            Ended::Exited(code) => code,
-            Ended::Killed(signal) => 128 + signal,
-        }
-    }
-}
-
 /// Leaves a forked child at once: no destructors, no flushing of buffers copied from the parent.
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: _exit takes a number and does not return.
@@ -44,12 +34,6 @@ pub fn die_with_parent(parent: i32) {
     if rustix::process::getppid().map(rustix::process::Pid::as_raw_pid) != Some(parent) {
         exit_now(1);
     }
-}
-
-/// Orphans below us become our children, so that a foreground run can reap all of the container.
-pub fn set_child_subreaper() -> Result<()> {
-    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
-        .call("prctl(PR_SET_CHILD_SUBREAPER)")
 }
 
 pub fn setsid() -> Result<()> {

@@ -7,7 +7,6 @@ use crate::sys::memfd::memfd_create;
 use crate::sys::pidfd::{has_ended, is_waitable, poll_child, real, wait_child};
 use crate::sys::process::{Ended, exit_now, reset_signals};
 use rustix::event::{PollFd, PollFlags};
-use std::convert::Infallible;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -181,11 +180,6 @@ fn cstring(text: &str) -> Result<CString> {
 
 pub fn cstrings(texts: &[String]) -> Result<Vec<CString>> {
     texts.iter().map(|text| cstring(text)).collect()
-}
-
-/// For closures of [`fork`]: ends the child with `code`.
-pub fn leave(code: i32) -> Infallible {
-    exit_now(code)
 }
 
 #[cfg(test)]

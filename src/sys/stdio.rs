@@ -15,14 +15,6 @@ pub fn close_on_exec(number: u32) -> Option<bool> {
     (flags >= 0).then_some(flags & libc::FD_CLOEXEC != 0)
 }
 
-/// fcntl(F_SETFD): `number` survives execve.
-pub fn keep_on_exec(number: u32) -> Result<()> {
-    let bad = || Error::sys("fcntl", libc::EBADF);
-    let number = i32::try_from(number).map_err(|_| bad())?;
-    // SAFETY: F_SETFD takes no pointer; a number that is not open is answered with EBADF.
-    if unsafe { libc::fcntl(number, libc::F_SETFD, 0) } == 0 { Ok(()) } else { Err(bad()) }
-}
-
 /// Opens /dev/null, close-on-exec, on each of 0, 1, 2 that is closed: otherwise the next file opened would be
 /// taken for one of them. Later the container's own /dev/null takes their place.
 pub fn fill_closed() -> Result<()> {
@@ -114,7 +106,7 @@ mod tests {
         assert_eq!(close_on_exec(number), Some(false));
         each_of_proc(number).unwrap();
         assert_eq!(close_on_exec(number), Some(true));
-        keep_on_exec(number).unwrap();
+        crate::sys::process::keep_on_exec(r.as_raw_fd()).unwrap();
         assert_eq!(close_on_exec(number), Some(false));
         each_number(number);
         assert_eq!(close_on_exec(number), Some(true));

@@ -47,7 +47,7 @@ pub struct View<'a> {
     pub userns: bool,
     /// The runtime itself is in a user namespace other than the host's.
     pub in_user_namespace: bool,
-    /// A pid namespace created with the container (not joined, not the runtime's).
+    /// A pid namespace other than the runtime's, created or joined; the same holds for the next two.
     pub own_pid_ns: bool,
     pub own_net_ns: bool,
     pub own_ipc_ns: bool,
@@ -58,7 +58,7 @@ pub struct View<'a> {
     pub root: bool,
     /// `--no-pivot`.
     pub no_pivot: bool,
-    /// linux.mountLabel, or None where SELinux is off.
+    /// linux.mountLabel; that SELinux is off is found out when it is used.
     pub mount_label: Option<MountLabel>,
     /// The container's cgroups.
     pub cgroups: &'a [Hierarchy],

@@ -1,6 +1,6 @@
 //! `linux.seccomp` compiled to the program that seccomp(2) takes, by a compiler of our own.
 //!
-//! Pure: runs in the runtime while the plan is made; `security` installs the result. libseccomp needs 9 to
+//! Pure: runs in the runtime while the plan is made; the last stage installs the result. libseccomp needs 9 to
 //! 14 ms for what this does in a tenth of a millisecond, and `seccompiler`, whose instruction type is used,
 //! knows one action and one ABI per program.
 //!

@@ -1,7 +1,7 @@
 //! From the entries of `linux.seccomp.syscalls` to rules: one action, one set of conditions, one call.
 //!
 //! Pure. Checks every entry, also those whose names mean nothing here; every problem is reported with its
-//! JSON path. What a filter of several entries for one call means is decided here and in `chain`.
+//! JSON path. What a filter of several entries for one call means is decided here and in `compile`.
 
 use oci_spec::runtime::{LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompOperator, LinuxSyscall};
 

@@ -93,8 +93,9 @@ pub struct Page {
     /// An `Op` once something failed.
     pub failed: u32,
     pub errno: i32,
-    /// Hook number, or the wait status of a hook.
+    /// The wait status of a hook, or what is said beside the operation.
     pub detail: i32,
+    /// The number of the hook that failed.
     pub hook: u32,
     pub text_len: u32,
     pub text: [u8; 1024],
