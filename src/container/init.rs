@@ -28,7 +28,7 @@ use crate::sys::process::{
 };
 use crate::sys::procfs::Proc;
 use crate::sys::{net, ns};
-use rustix::fs::{FileType, OFlags};
+use rustix::fs::OFlags;
 use std::convert::Infallible;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -281,7 +281,7 @@ pub(super) fn home(root: &RootFd, uid: u32) -> String {
     let read = || {
         // Opening a device of the image's can act on it: look first.
         let looked = root.find(path, Last::Follow)?;
-        if crate::sys::path::kind(looked.as_fd())? != FileType::RegularFile {
+        if !home::holds_data(looked.as_fd())? {
             return Ok("/".into());
         }
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;

@@ -439,3 +439,34 @@ fn a_masked_file_is_no_door_to_the_hosts_null() {
         assert!(host.is_empty(), "{host:?}");
     });
 }
+
+/// What the kernel answers in a file of /proc is for who reads it, and the runtime has rights that the program has not:
+/// /proc/kmsg as /etc/passwd gave the host's kernel log away. And a home is a path, not a way to fill the environment.
+#[test]
+fn passwd_is_a_file_of_proc_or_has_an_endless_home() {
+    contract!(Root).differs("runc", "HOME stays empty").differs("crun", "reads files of /proc").run(|t| {
+        let b = t.bundle();
+        b.args(&["/guest", "pause", "\nroot:x:0:0::/of-proc:/bin/sh\n"]);
+        t.create(&b).ok();
+        t.start(&b).ok();
+        let passwd = b.host("/etc/passwd");
+        let home = || {
+            let out = t.rt(&["exec", &b.id, "/bin/sh", "-c", "echo $HOME"]).ok();
+            out.stdout.trim().to_owned()
+        };
+        std::fs::remove_file(&passwd).unwrap();
+        symlink("/proc/1/cmdline", &passwd).unwrap();
+        assert_eq!(home(), "/");
+        std::fs::remove_file(&passwd).unwrap();
+        for (made, kept) in
+            [(format!("/{}", "h".repeat(200_000)), false), ("/\x1b[2J".into(), false), ("/fine".into(), true)]
+        {
+            std::fs::write(&passwd, format!("root:x:0:0::{made}:/bin/sh\n")).unwrap();
+            assert_eq!(home(), if kept { &made } else { "/" });
+            let again = t.bundle();
+            std::fs::copy(&passwd, again.host("/etc/passwd")).unwrap();
+            again.args(&["/bin/true"]);
+            t.run(&again).ok();
+        }
+    });
+}
