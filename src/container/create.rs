@@ -149,6 +149,8 @@ impl Attempt<'_> {
         let (fifo, page) = entry.make_gate()?;
         let (ours, theirs) = seqpacket_pair()?;
         let (channel, theirs) = (Channel(ours), Channel(theirs));
+        let has_hooks = !plan.hooks.create_container.is_empty();
+        let environment = if has_hooks { host::environment() } else { Vec::new() };
         let inherited = Inherited {
             plan,
             channel: &theirs,
@@ -160,6 +162,7 @@ impl Attempt<'_> {
             page: page.as_fd(),
             entry,
             label,
+            environment: &environment,
         };
 
         // P3: the first child.

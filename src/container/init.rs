@@ -11,7 +11,6 @@ use super::message::{Channel, Failed, Kind, Message, Step};
 use crate::cgroup::Cgroups;
 use crate::console::pty;
 use crate::error::{Call, Doing, Error, Result};
-use crate::host;
 use crate::plan::CreatePlan;
 use crate::plan::namespaces::NsKind;
 use crate::process::{home, scheduling, stdio};
@@ -23,8 +22,8 @@ use crate::sys::last_stage::{self, layout};
 use crate::sys::memfd::memfd_create;
 use crate::sys::path::{Last, RootFd};
 use crate::sys::process::{
-    close_all_but, close_inherited, descriptors_end, exit_now, keep_on_exec, reset_signals, set_dumpable,
-    set_name, setsid,
+    close_all_but, close_inherited, descriptors_end, exit_now, forget_arguments, keep_on_exec, reset_signals,
+    set_dumpable, set_name, setsid,
 };
 use crate::sys::procfs::Proc;
 use crate::sys::{net, ns};
@@ -47,6 +46,8 @@ pub struct Inherited<'a> {
     pub page: BorrowedFd<'a>,
     pub entry: &'a Entry,
     pub label: Option<&'a ExecLabel>,
+    /// The runtime's, for createContainer hooks: children have none of their own.
+    pub environment: &'a [String],
 }
 
 impl Inherited<'_> {
@@ -110,6 +111,7 @@ fn steps(inherited: &Inherited, born: Born, host: HostFds) -> Result<Infallible,
     let descriptors_end = descriptors_end();
     if let Some(in_cgroup) = first {
         // The intermediate has done so, and its number may be another's by now.
+        forget_arguments();
         close_inherited(inherited.runtime_end);
         inherited.enter_cgroups(in_cgroup).map_err(at(Step::N1))?;
         join_namespaces(inherited).map_err(at(Step::N1))?;
@@ -138,7 +140,7 @@ fn steps(inherited: &Inherited, born: Born, host: HostFds) -> Result<Infallible,
     channel.await_or_die(Kind::HooksDone);
 
     // N4: createContainer hooks, still with the host's files in sight.
-    create_container_hooks(plan).map_err(at(Step::N4))?;
+    create_container_hooks(inherited).map_err(at(Step::N4))?;
 
     // N5: the switch of the root, and what must be done before parts of it become read-only.
     jail.switch(&plan.rootfs).map_err(at(Step::N5))?;
@@ -229,7 +231,8 @@ fn join_keyring(inherited: &Inherited) -> Result<()> {
     keyring::join(plan)
 }
 
-fn create_container_hooks(plan: &CreatePlan) -> Result<()> {
+fn create_container_hooks(inherited: &Inherited) -> Result<()> {
+    let plan = inherited.plan;
     let state = HookState {
         oci_version: OCI_VERSION,
         id: &plan.id,
@@ -239,7 +242,7 @@ fn create_container_hooks(plan: &CreatePlan) -> Result<()> {
         annotations: &plan.annotations,
     };
     let cwd = std::ffi::CString::new(plan.rootfs.path.as_os_str().as_encoded_bytes()).ok();
-    hooks::run(&plan.hooks.create_container, &state, &host::environment(), cwd.as_deref(), None)
+    hooks::run(&plan.hooks.create_container, &state, inherited.environment, cwd.as_deref(), None)
 }
 
 /// The pty comes from the container's own devpts; its master travels to the runtime.

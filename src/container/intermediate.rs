@@ -14,7 +14,7 @@ use crate::sys::clone::clone3_sibling;
 use crate::sys::last_stage::Place;
 use crate::sys::ns;
 use crate::sys::own_image;
-use crate::sys::process::{become_root, close_inherited, exit_now, set_dumpable, set_name};
+use crate::sys::process::{become_root, close_inherited, exit_now, forget_arguments, set_dumpable, set_name};
 use std::convert::Infallible;
 use std::os::fd::AsFd;
 
@@ -34,6 +34,7 @@ fn steps(inherited: &Inherited, host: HostFds, in_cgroup: bool) -> Result<(), Fa
     // I1: in the cgroup first, then out of the runtime's namespaces.
     close_inherited(inherited.runtime_end);
     set_name(c"orlop:[inter]");
+    forget_arguments();
     if plan.hide_early {
         set_dumpable(false);
     }

@@ -25,8 +25,8 @@ use crate::sys::own_image;
 use crate::sys::path::RootFd;
 use crate::sys::pidfd::has_ended;
 use crate::sys::process::{
-    become_root, close_all_but, close_inherited, descriptors_end, exit_now, keep_on_exec, reset_signals,
-    set_dumpable, set_name, setsid,
+    become_root, close_all_but, close_inherited, descriptors_end, exit_now, forget_arguments, keep_on_exec,
+    reset_signals, set_dumpable, set_name, setsid,
 };
 use crate::sys::procfs::Proc;
 use rustix::fs::{CWD, Mode, OFlags};
@@ -79,6 +79,8 @@ fn steps(inherited: &Inherited, born: bool) -> Result<(), Failed> {
     set_dumpable(false);
     close_inherited(inherited.runtime_end);
     set_name(c"orlop:[join]");
+    // What we clone is seen, and is a copy of us.
+    forget_arguments();
     reset_signals();
     let descriptors_end = descriptors_end();
     let attaching = inherited.cgroups.is_attaching();

@@ -27,6 +27,28 @@ pub fn set_name(name: &std::ffi::CStr) {
     unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr(), 0, 0, 0) };
 }
 
+/// Takes from a clone of ours the command line and the environment that it has of its parent: /proc/PID/cmdline is for
+/// everybody who sees the process, and a command line may hold what nobody in a container shall know (`exec -e`). Only what
+/// was copied before is left: `std::env` finds nothing any more. While /proc is the host's; without one nothing happens.
+pub fn forget_arguments() {
+    let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    for (start, end) in argument_areas(&text) {
+        // SAFETY: the kernel says where it has put the strings of execve, in the first pages of the stack, which are ours to
+        // write. In a clone of the single thread nobody holds a reference into them: std::env copies what it is asked for.
+        unsafe { std::ptr::write_bytes(std::ptr::with_exposed_provenance_mut::<u8>(start), 0, end - start) };
+    }
+}
+
+/// arg_start and arg_end, env_start and env_end: fields 48 to 51 of proc_pid_stat(5), 0 for strangers.
+fn argument_areas(stat: &str) -> Vec<(usize, usize)> {
+    const BEFORE: usize = 45;
+    let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let numbers: Vec<usize> =
+        rest.split_ascii_whitespace().skip(BEFORE).take(4).map_while(|text| text.parse().ok()).collect();
+    let pairs = numbers.chunks_exact(2).map(|pair| (pair[0], pair[1]));
+    pairs.filter(|(start, end)| 0 < *start && start < end).collect()
+}
+
 /// SIGKILL when the parent, which is `parent`, ends (PR_SET_PDEATHSIG); at once if it has ended already.
 pub fn die_with_parent(parent: i32) {
     // SAFETY: plain numbers. It cannot fail for a valid signal.
@@ -151,4 +173,20 @@ pub fn keep_on_exec(fd: i32) -> Result<()> {
 pub fn ignore(signal: i32) -> Result<()> {
     // SAFETY: SIG_IGN installs no handler code.
     if unsafe { libc::signal(signal, libc::SIG_IGN) } == libc::SIG_ERR { Err(last("signal")) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_strings_of_execve_are_found_where_the_kernel_has_put_them() {
+        let line = format!("7 (a) b) S{} 100 200 200 300 0", " 9".repeat(44));
+        assert_eq!(argument_areas(&line), [(100, 200), (200, 300)]);
+        assert!(argument_areas(&line.replace("00", "0").replace(" 10 20 20 30", " 0 0 0 0")).is_empty());
+        assert!(argument_areas("").is_empty());
+        let own = std::fs::read_to_string("/proc/self/stat").unwrap();
+        let (start, end) = argument_areas(&own)[0];
+        assert_eq!(end - start, std::fs::read("/proc/self/cmdline").unwrap().len());
+    }
 }

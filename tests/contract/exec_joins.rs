@@ -360,3 +360,46 @@ fn a_hunter_in_the_container_gets_nothing_of_the_host() {
             }
         });
 }
+
+/// The arguments of a process are for everybody who sees it: not the runtime's own, with what `exec -e` says among them.
+#[test]
+fn nobody_in_the_container_reads_the_runtimes_command_line() {
+    contract!(Root).differs("crun", "shows all of it").seconds(120).run(|t| {
+        let b = t.bundle();
+        b.args(&["/guest", "pause"]);
+        t.create(&b).ok();
+        t.start(&b).ok();
+        let hunt =
+            t.call(&words(&b, &["--user", "1000:1000"], &["/guest", "hunt", "/tmp/hunt.json"])).spawn();
+        std::thread::sleep(Duration::from_millis(200));
+        for n in 0..40 {
+            let variable = format!("PASSWORD=xyzzy{n}");
+            t.rt(&words(&b, &["-e", &variable], &["/bin/true"])).ok();
+        }
+        std::fs::write(b.host("/stop"), "").unwrap();
+        hunt.wait_for(slow(60)).ok();
+        let got = parse_report(&wait_file(&b.host("/tmp/hunt.json")));
+        let lines = got["lines"].as_array().unwrap();
+        assert!(!lines.is_empty(), "nobody was seen");
+        assert!(!lines.iter().any(|line| line.as_str().unwrap().contains("xyzzy")), "{lines:?}");
+    });
+}
+
+/// Init of a container that shares the namespace is seen, too; its hooks have the environment all the same.
+#[test]
+fn nobody_beside_a_new_container_reads_the_runtimes_command_line() {
+    contract!(Root).ours_only("hooks without an environment have the caller's").run(|t| {
+        let b = t.running();
+        let other = t.bundle();
+        other.edit(|c| crate::harness::namespaced(c, "pid", Some(&format!("/proc/{}/ns/pid", t.pid(&b.id)))));
+        let hook = "read -r pid name state parent rest < /proc/self/stat; tr '\\0' ' ' < /proc/$parent/cmdline > DIR/line; env > DIR/env"
+            .replace("DIR", t.dir.to_str().unwrap());
+        other.add("hooks/createContainer", json!({ "path": "/bin/sh", "args": ["sh", "-c", hook] }));
+        t.call_create(&other, &[]).env("SECRET", "plugh").ok();
+        assert!(std::fs::read_to_string(t.dir.join("env")).unwrap().contains("SECRET=plugh"));
+        let line = std::fs::read_to_string(t.dir.join("line")).unwrap();
+        assert!(!line.contains(&other.id), "{line}");
+        // Init of a pid namespace ends after all others in it have been waited for.
+        t.rt(&["delete", "--force", &other.id]).ok();
+    });
+}

@@ -7,7 +7,7 @@
 //! - `guest pause`: waits with every signal at its default action
 //! - `guest trap`: prints `signal N` for each signal it gets and ends with 40 + N at TERM
 //! - `guest hunt FILE`: looks at every process of its /proc as fast as it can, for as long as /stop is not there,
-//!   opens what they run and tries to write to it, and says in FILE what it got hold of
+//!   opens what they run and tries to write to it, and says in FILE what it got hold of, their command lines too
 //! - `guest exit N`, `guest die N` (by signal), `guest daemon` (leaves a child behind and waits)
 //!
 //! Probes: `read: write:PATH=TEXT open-w: create: mkdir: unlink: ls: stat: readlink: statfs: unshare:FLAGS
@@ -444,11 +444,16 @@ fn report(probes: &[String]) -> String {
 fn hunt(path: &str) {
     let own = unsafe { getpid() };
     let (mut images, mut files, mut held, mut wrote) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    let mut lines: Vec<String> = Vec::new();
     while !std::path::Path::new("/stop").exists() {
         for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
             let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse::<i32>().ok()) else { continue };
             if pid == own || pid == 1 {
                 continue;
+            }
+            let line = String::from_utf8_lossy(&slurp(&format!("/proc/{pid}/cmdline"))).replace('\0', " ");
+            if !lines.contains(&line) {
+                lines.push(line);
             }
             if let Ok(file) = std::fs::File::open(format!("/proc/{pid}/exe")) {
                 let name = std::fs::read_link(format!("/proc/self/fd/{}", file_number(&file))).unwrap_or_default();
@@ -479,7 +484,7 @@ fn hunt(path: &str) {
     }
     let quoted = |names: &[String]| list(names.iter().map(|n| quote(n.as_bytes())));
     let text =
-        object(&[("images", quoted(&images)), ("files", quoted(&files)), ("wrote", wrote.to_string())]);
+        object(&[("images", quoted(&images)), ("files", quoted(&files)), ("lines", quoted(&lines)), ("wrote", wrote.to_string())]);
     let part = format!("{path}.part");
     if std::fs::write(&part, text).is_err() || std::fs::rename(&part, path).is_err() {
         std::process::exit(9);
