@@ -116,6 +116,22 @@ pub fn errno_text(errno: i32) -> String {
     words.to_lowercase()
 }
 
+/// `text` for a terminal: what an image or a hook puts into it (names, command lines) does not steer the operator's.
+/// Control characters of all kinds (C0, DEL, C1) become `\x1b` and the like; everything else stays.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return text.into();
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match c.is_control() {
+            true => shown.push_str(&format!("\\x{:02x}", u32::from(c))),
+            false => shown.push(c),
+        }
+    }
+    shown.into()
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for phrase in self.doing.iter().rev() {
@@ -225,6 +241,12 @@ mod tests {
             Some("process.cwd: is not absolute; root.path: is empty".into())
         );
         assert!(Error::joined(vec![]).is_none());
+    }
+
+    #[test]
+    fn what_steers_a_terminal_is_shown_in_words() {
+        assert_eq!(printable("a\x1b]0;b\x07\r\u{7f}\u{9b}2J\n"), r"a\x1b]0;b\x07\x0d\x7f\x9b2J\x0a");
+        assert!(matches!(printable("é \\ “x” … 語"), Cow::Borrowed("é \\ “x” … 語")));
     }
 
     #[test]

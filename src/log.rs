@@ -5,7 +5,7 @@
 //! warnings go out only with a success (amendment 25).
 
 use crate::clock;
-use crate::error::{Call, Doing, Result};
+use crate::error::{Call, Doing, Result, printable};
 use rustix::fs::{Mode, OFlags};
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -61,6 +61,7 @@ impl Log {
 
     /// The one error of a failing command: to the log, and plainly to stderr.
     pub fn error(&self, message: &str) {
+        let message = &printable(message);
         if self.file.is_some() {
             self.line(Level::Error, message);
         }
@@ -72,6 +73,7 @@ impl Log {
         if self.level < Level::Warning {
             return;
         }
+        let message = &printable(message);
         match self.file {
             Some(_) => self.line(Level::Warning, message),
             None => write_stderr(&format!("warning: {message}")),
@@ -84,6 +86,7 @@ impl Log {
 
     pub fn debug(&self, message: &str) {
         if self.shows_debug() {
+            let message = &printable(message);
             match self.file {
                 Some(_) => self.line(Level::Debug, message),
                 None => write_stderr(&format!("debug: {message}")),

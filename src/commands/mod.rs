@@ -18,7 +18,7 @@ mod state;
 mod update;
 
 use crate::cli::{self, Global, Request};
-use crate::error::{Doing, Error, Result};
+use crate::error::{Doing, Error, Result, printable};
 use crate::log::{Format, Level, Log};
 use crate::state::{Entry, Record, Root};
 use clap::Parser;
@@ -88,10 +88,11 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
     }
 }
 
-/// Whatever a path, a hook or a library put into the text: log readers expect one line.
+/// Whatever a path, a hook or a library put into the text: log readers expect one line, and terminals no commands.
 fn one_line(text: &str) -> String {
     const LONGEST: usize = 2048;
     let line = text.split('\n').map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
+    let line = printable(&line).into_owned();
     match line.len() > LONGEST {
         // Both ends tell more than the middle of a path of 70 kB.
         true => {
@@ -254,7 +255,7 @@ impl Context {
 
     /// What is known to have succeeded may go on for days: its warnings go out.
     fn say_warnings(&self) {
-        self.warnings.take().iter().for_each(|warning| self.log.warn(warning));
+        self.warnings.take().iter().for_each(|warning| self.log.warn(&one_line(warning)));
     }
 }
 
@@ -332,7 +333,7 @@ mod tests {
 
     #[test]
     fn texts_become_one_line() {
-        assert_eq!(one_line("a\n\n  b\nc"), "a b c");
+        assert_eq!(one_line("a\n\n  b\r\nc\x1b[2Jd\r"), r"a b c\x1b[2Jd");
         let text = "error: required arguments were not provided:\n  <ID>\n\nUsage: orlop start <ID>\n";
         let shown = usage("start", text).to_string();
         assert_eq!(shown, "start: required arguments were not provided: <ID>; hint: orlop start --help");

@@ -1,7 +1,8 @@
 //! `ps`: the processes of a container as the rows that ps(1) has of them.
 
-use crate::error::{Call, Doing, Error, Result};
+use crate::error::{Call, Doing, Error, Result, printable};
 use crate::sys::spawn;
+use std::io::Read;
 use std::process::{Command, Stdio};
 
 /// The table of `ps ARGS` (`-ef` without any) with the header and the rows of `pids`. A host without ps gets a
@@ -42,12 +43,23 @@ fn own_table(pids: &[i32]) -> String {
     let row = |pid: &i32| {
         let process = procfs::process::Process::new(*pid).ok()?;
         let stat = process.stat().ok()?;
-        let words = process.cmdline().unwrap_or_default();
-        let command = if words.is_empty() { format!("[{}]", stat.comm) } else { words.join(" ") };
-        Some(format!("{pid:>10} {:>10} {command}\n", stat.ppid))
+        let line = command_line(*pid);
+        let command = if line.is_empty() { format!("[{}]", stat.comm) } else { line };
+        Some(format!("{pid:>10} {:>10} {}\n", stat.ppid, printable(&command)))
     };
     let header = format!("{:>10} {:>10} CMD\n", "PID", "PPID");
     std::iter::once(header).chain(pids.iter().filter_map(row)).collect()
+}
+
+/// As ps(1) shows it, words with spaces between; its beginning, for a process may have megabytes of it.
+fn command_line(pid: i32) -> String {
+    const LONGEST: u64 = 4096;
+    let mut bytes = Vec::new();
+    if let Ok(file) = std::fs::File::open(format!("/proc/{pid}/cmdline")) {
+        // What cannot be read has no arguments, as a process of the kernel's.
+        let _ = file.take(LONGEST).read_to_end(&mut bytes);
+    }
+    String::from_utf8_lossy(&bytes).trim_end_matches('\0').replace('\0', " ")
 }
 
 #[cfg(test)]
@@ -68,5 +80,20 @@ mod tests {
         let table = own_table(&[own, i32::MAX]);
         assert_eq!(table.lines().count(), 2, "{table}");
         assert!(table.contains(&own.to_string()));
+    }
+
+    #[test]
+    fn command_lines_are_short_and_steer_no_terminal() {
+        let long = "x".repeat(100_000);
+        let mut child = Command::new("sh")
+            .args(["-c", "read x", "\x1b[2J\n", &long])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let table = own_table(&[child.id() as i32]);
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert!(table.contains(r"sh -c read x \x1b[2J\x0a xxx"), "{table}");
+        assert!(table.lines().count() == 2 && table.len() < 5000, "{} bytes", table.len());
     }
 }

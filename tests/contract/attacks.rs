@@ -470,3 +470,26 @@ fn passwd_is_a_file_of_proc_or_has_an_endless_home() {
         }
     });
 }
+
+/// What a failure says goes to a terminal: no name of the image's and no word of a hook's steers it.
+#[test]
+fn no_message_steers_the_operators_terminal() {
+    contract!(Root).differs("crun", "passes them on").run(|t| {
+        let clean = |out: crate::harness::call::Output| {
+            let out = out.fails().one_line();
+            let steers = |c: char| c.is_control() && c != '\n';
+            assert!(!out.stderr.contains(steers), "{:?}", out.stderr);
+            out.stderr
+        };
+        let b = t.bundle();
+        b.add("hooks/createRuntime", json!({ "path": "/bin/sh", "args": ["sh", "-c", "printf '\\033[2Jsaid\\302\\2332J' >&2; exit 3"] }));
+        assert!(clean(t.create(&b)).contains("said"));
+        let b = t.bundle();
+        symlink("/\x1b]0;title\x07", b.host("/tmp/link")).unwrap();
+        b.mount(json!({ "destination": "/tmp/link/\u{1b}[5m", "type": "bind", "source": "/none\u{1b}[2J" }));
+        clean(t.create(&b));
+        let b = t.bundle();
+        b.args(&["/no\u{1b}[2Jprogram"]);
+        clean(t.run(&b));
+    });
+}
