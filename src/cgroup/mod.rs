@@ -174,6 +174,11 @@ impl Cgroups {
         self.entries.iter().try_for_each(|file| cgroupfs::write(file, b"0").doing("enter the cgroup"))
     }
 
+    /// Sets the limits that must hold before init copies (P5); for the plan's sake [`Cgroups::apply`] repeats them in order.
+    pub fn limit_copies(&self, plan: &CgroupPlan) -> Result<()> {
+        files::apply(&self.places, &plan.before_copies)
+    }
+
     /// Sets limits and device rules (P6): after the forks of the start, before the prestart hooks.
     pub fn apply(&mut self, plan: &CgroupPlan) -> Result<()> {
         // Init is in the scope by now.

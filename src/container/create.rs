@@ -188,6 +188,7 @@ impl Attempt<'_> {
             self.record.forming = Some(identity.clone());
             entry.save(&self.record)?;
         }
+        cgroups.limit_copies(&plan.cgroup)?;
         let attr = label.map(|_| attr_dir(identity.pid)).transpose()?;
         if !self.heard.hand(&channel, Kind::Proceed, attr.as_ref().map(AsFd::as_fd))? {
             return Err(self.death(Some(Kind::Proceed)));

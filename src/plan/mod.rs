@@ -113,7 +113,7 @@ pub fn create(bundle: &Bundle, options: &Options, facts: &HostFacts) -> Result<C
     let sysctl = sysctls(bundle);
     namespaces.guard(&sysctl);
     let ids = id_maps(bundle, &namespaces, facts)?;
-    let cgroup = cgroups(bundle, options, facts, &namespaces, ids.as_ref(), rootless, &mut warnings)?;
+    let mut cgroup = cgroups(bundle, options, facts, &namespaces, ids.as_ref(), rootless, &mut warnings)?;
     let userns = namespaces.has(NsKind::User);
     let process_options = process::Options {
         id: options.id.clone(),
@@ -129,6 +129,9 @@ pub fn create(bundle: &Bundle, options: &Options, facts: &HostFacts) -> Result<C
     let process = process::plan(spec, &bundle.mended.scheduler_flags, &process_options, &mut warnings)?;
     let view = view(bundle, options, facts, &namespaces, &cgroup, rootless)?;
     let rootfs = rootfs::plan(bundle, &view, &mut warnings)?;
+    if rootfs.copies_up() {
+        cgroup.before_copies = cgroup.memory_limits();
+    }
     let seccomp = match linux.and_then(|l| l.seccomp().as_ref()) {
         Some(profile) => seccomp::plan(profile, seccomp::NATIVE, &mut warnings)?,
         None => None,

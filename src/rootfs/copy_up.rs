@@ -1,12 +1,17 @@
 //! Option `tmpcopyup`: what an image has at a mount point, copied into the new tmpfs. Runs in init.
 //!
 //! Directory by directory through descriptors, no link is followed. Owner, mode and times are kept; devices
-//! and sockets are left out, for a node of the image has no business in a container's tmpfs.
+//! and sockets are left out, for a node of the image has no business in a container's tmpfs. Holes stay holes: what
+//! takes no room in the image would fill the memory. How much data fits is for the limit to say, which holds by now
+//! (`CgroupPlan::before_copies`).
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid};
+use rustix::fs::{
+    AtFlags, Dir, FileType, Gid, Mode, OFlags, SeekFrom, Stat, Timespec, Timestamps, Uid, seek,
+};
+use rustix::io::{Errno, pread, pwrite, retry_on_intr};
 
 use crate::error::{Call, Doing, Error, Result};
 
@@ -75,22 +80,58 @@ fn file(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> R
     }
     let write = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let made: OwnedFd = rustix::fs::openat(to, name, write, Mode::RUSR | Mode::WUSR).call("openat")?;
-    let mut buffer = [0u8; 16 << 10];
-    loop {
-        let got = rustix::io::retry_on_intr(|| rustix::io::read(&source, &mut buffer)).call("read")?;
-        let mut rest = buffer.get(..got).unwrap_or_default();
-        if rest.is_empty() {
-            break;
-        }
-        while !rest.is_empty() {
-            let put = rustix::io::retry_on_intr(|| rustix::io::write(&made, rest)).call("write")?;
-            rest = rest.get(put..).unwrap_or_default();
-        }
-    }
+    content(&source, &made, seen.st_size.cast_unsigned())?;
     let (uid, gid) = owner(stat);
     rustix::fs::fchown(&made, Some(uid), Some(gid)).call("fchown")?;
     rustix::fs::fchmod(&made, Mode::from_raw_mode(stat.st_mode & 0o7777)).call("fchmod")?;
     rustix::fs::futimens(&made, &times(stat)).call("futimens")
+}
+
+fn content(source: &OwnedFd, made: &OwnedFd, size: u64) -> Result<()> {
+    let mut end = 0;
+    while let Some(start) = data_from(source, end)? {
+        // There is a hole at the end of every file; where the file system knows of none, nor does this one.
+        end = match seek(source, SeekFrom::Hole(start)) {
+            Err(Errno::INVAL) => size,
+            found => found.call("lseek")?,
+        };
+        stretch(source, made, start, end)?;
+        if end <= start {
+            break;
+        }
+    }
+    rustix::fs::ftruncate(made, size).call("ftruncate")
+}
+
+/// Where the next data begin; None when there are none any more.
+fn data_from(source: &OwnedFd, place: u64) -> Result<Option<u64>> {
+    match seek(source, SeekFrom::Data(place)) {
+        Err(Errno::NXIO) => Ok(None),
+        // Not every file system has an answer (FUSE does not need to).
+        Err(Errno::INVAL) if place == 0 => Ok(Some(0)),
+        Err(Errno::INVAL) => Ok(None),
+        found => found.map(Some).call("lseek"),
+    }
+}
+
+fn stretch(source: &OwnedFd, made: &OwnedFd, start: u64, end: u64) -> Result<()> {
+    let mut buffer = [0u8; 16 << 10];
+    let mut place = start;
+    while place < end {
+        let wanted = usize::try_from(end - place).unwrap_or(usize::MAX).min(buffer.len());
+        let part = buffer.get_mut(..wanted).unwrap_or_default();
+        let got = retry_on_intr(|| pread(source, &mut *part, place)).call("pread")?;
+        let mut rest = part.get(..got).unwrap_or_default();
+        if rest.is_empty() {
+            break;
+        }
+        while !rest.is_empty() {
+            let put = retry_on_intr(|| pwrite(made, rest, place)).call("pwrite")?;
+            place += put as u64;
+            rest = rest.get(put..).unwrap_or_default();
+        }
+    }
+    Ok(())
 }
 
 fn owner(stat: &Stat) -> (Uid, Gid) {

@@ -4,7 +4,8 @@ use crate::contract;
 use crate::harness::{Bundle, Test, leftovers, of};
 use nix::mount::MsFlags;
 use serde_json::{Value, json};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::fs::File;
+use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::Path;
 
 /// (options, optional fields, file system, super options) of the last mount at `destination`.
@@ -216,6 +217,48 @@ fn tmpcopyup_copies_what_was_there() {
         assert!(!b.host("/data/new").exists(), "it went into the tmpfs");
         assert_eq!(mount_line(&r, "/data").2, "tmpfs");
     });
+}
+
+/// What an image has at such a place goes into memory, and is the host's loss unless the limit holds.
+#[test]
+fn tmpcopyup_copies_holes_as_holes_and_within_the_memory_limit() {
+    contract!(Root)
+        .differs("runc", "copies holes as zeros, before there is a limit")
+        .differs("crun", "copies holes as zeros")
+        .run(|t| {
+            let b = t.bundle();
+            std::fs::create_dir(b.host("/data")).unwrap();
+            let file = File::create(b.host("/data/sparse")).unwrap();
+            file.write_at(b"middle", 100 << 20).unwrap();
+            file.set_len(200 << 20).unwrap();
+            b.mount(json!({ "destination": "/data", "type": "tmpfs", "source": "t", "options": ["tmpcopyup"] }));
+            b.set("linux/resources/memory/limit", json!(48 << 20));
+            b.shell("stat -c '%s %b' /data/sparse; dd if=/data/sparse bs=1M skip=100 count=1 2>/dev/null | head -c 6");
+            let out = t.run(&b).ok();
+            let words: Vec<_> = out.stdout.split_whitespace().collect();
+            assert_eq!((words[0], words[2]), ("209715200", "middle"));
+            assert!(words[1].parse::<u64>().unwrap() < 4096, "{} blocks", words[1]);
+
+            // Data instead.
+            let b = t.bundle();
+            std::fs::create_dir(b.host("/data")).unwrap();
+            std::fs::write(b.host("/data/full"), vec![1; 160 << 20]).unwrap();
+            b.mount(json!({ "destination": "/data", "type": "tmpfs", "source": "t", "options": ["tmpcopyup"] }));
+            b.set("linux/resources/memory/limit", json!(24 << 20));
+            let mut creating = t.call_create(&b, &[]).spawn();
+            let mut most = 0;
+            while !creating.has_ended() {
+                for dir in leftovers::cgroups(&b.id) {
+                    for file in ["memory.usage_in_bytes", "memory.current"] {
+                        let text = std::fs::read_to_string(dir.join(file)).unwrap_or_default();
+                        most = most.max(text.trim().parse::<u64>().unwrap_or(0));
+                    }
+                }
+            }
+            creating.wait().fails();
+            assert!((1..40 << 20).contains(&most), "{most} bytes");
+            t.nothing_left(&b.id);
+        });
 }
 
 #[test]

@@ -137,6 +137,10 @@ pub struct CgroupPlan {
     /// Written before the first process enters (realtime budgets).
     pub before_entry: Vec<CgroupWrite>,
     pub memory_check: Option<MemoryCheck>,
+    /// Those of `writes` that are made once more, before init: it copies from the image into memory (tmpcopyup), as much
+    /// as there is.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub before_copies: Vec<CgroupWrite>,
     /// The limits, in order.
     pub writes: Vec<CgroupWrite>,
     pub devices: Option<DevicePlan>,
@@ -172,6 +176,14 @@ pub struct CgroupRecord {
 }
 
 impl CgroupPlan {
+    /// The limits of memory that end in a kill or a refusal, for `before_copies`; without a killer (memory.oom_control)
+    /// init would stand still for ever, and is slowed down by memory.high.
+    pub fn memory_limits(&self) -> Vec<CgroupWrite> {
+        const FILES: [&str; 4] =
+            ["memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.max", "memory.swap.max"];
+        self.writes.iter().filter(|write| FILES.contains(&&*write.file)).cloned().collect()
+    }
+
     /// The record as it is to be saved before the first effect (`made` is false).
     pub fn record(&self) -> CgroupRecord {
         CgroupRecord {
@@ -237,6 +249,7 @@ pub fn plan(wanted: &Wanted<'_>, facts: &CgroupFacts, warnings: &mut Vec<String>
         v2_controllers,
         before_entry,
         memory_check,
+        before_copies: Vec::new(),
         writes,
         devices,
         delegate: match wanted.cgroupns && facts.layout == Layout::V2 {

@@ -144,6 +144,13 @@ impl RootfsPlan {
         })
     }
 
+    /// Something of the image is copied into memory.
+    pub fn copies_up(&self) -> bool {
+        let copies =
+            |op: &Op| matches!(op, Op::Mount(MountOp { what: What::FileSystem(fs), .. }) if fs.copy_up);
+        self.ops.iter().any(copies)
+    }
+
     /// Some of them are mapped as the container's own user namespace says.
     pub fn idmaps_by_container(&self) -> bool {
         let own = |bind: &BindOp| bind.idmap.as_ref().is_some_and(|idmap| idmap.maps.is_none());
