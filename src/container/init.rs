@@ -269,7 +269,10 @@ fn set_names(plan: &CreatePlan) -> Result<()> {
 /// Scheduling, stdio, umask; returns the environment, HOME included.
 fn settle_process(plan: &CreatePlan, jail: &Jail) -> Result<Vec<String>> {
     let Some(process) = &plan.process else { return Ok(Vec::new()) };
-    stdio::own(process.uid)?;
+    match process.terminal {
+        true => stdio::own_terminal(rustix::stdio::stdin(), process.uid)?,
+        false => stdio::own(process.uid)?,
+    }
     scheduling::apply(process)?;
     let mut env = process.env.variables.clone();
     if process.env.home_from_passwd {

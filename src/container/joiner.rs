@@ -235,7 +235,7 @@ fn open_terminal(inherited: &Inherited, root: &RootFd) -> Result<Option<OwnedFd>
 
 fn settle_stdio(plan: &ExecPlan, root: &RootFd, terminal: Option<&OwnedFd>) -> Result<()> {
     match terminal {
-        Some(slave) => stdio::own_one(slave.as_fd(), plan.process.uid),
+        Some(slave) => stdio::own_terminal(slave.as_fd(), plan.process.uid),
         None => {
             if plan.own_dev {
                 null::own(root)?;

@@ -4,7 +4,7 @@
 
 use std::os::fd::BorrowedFd;
 
-use rustix::fs::{FileType, Gid, Stat, Uid, major, minor};
+use rustix::fs::{FileType, Gid, Uid};
 use rustix::io::Errno;
 
 use crate::error::{Call, Doing, Error, Result};
@@ -42,22 +42,27 @@ pub fn check_preserved(preserved: FdPlan, open: u32) -> Result<()> {
     Err(Error::new(format!("file descriptor {missing} of {option} is not open")))
 }
 
-fn is_null(stat: &Stat) -> bool {
-    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
-        && (major(stat.st_rdev), minor(stat.st_rdev)) == (1, 3)
-}
-
 /// Gives 0, 1 and 2 to `uid`, the id inside the container, so that a program that is not root can open
-/// /dev/stdout again. The group stays: 5 (tty) on a terminal.
+/// /dev/stdout again. A device of the host's stays whose it is: root's terminal would be the user's from then on, on the
+/// host too, to read what root types there. The program writes to what it has; to open /dev/stdout it needs a terminal of
+/// its own. (As with crun; in the foreground runc puts pipes between.)
 pub fn own(uid: u32) -> Result<()> {
-    stdio::all().into_iter().try_for_each(|fd| own_one(fd, uid))
+    stdio::all().into_iter().try_for_each(|fd| {
+        let stat = rustix::fs::fstat(fd).call("fstat")?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::CharacterDevice | FileType::BlockDevice => Ok(()),
+            _ => give(fd, stat.st_uid, uid),
+        }
+    })
 }
 
-/// The same for one descriptor: the slave of a terminal before it becomes all three.
-pub fn own_one(fd: BorrowedFd<'_>, uid: u32) -> Result<()> {
-    let stat = rustix::fs::fstat(fd).call("fstat")?;
-    // The null device belongs to everybody.
-    if stat.st_uid == uid || is_null(&stat) {
+/// The same for the slave of a terminal that was made for the process. The group stays 5 (tty).
+pub fn own_terminal(slave: BorrowedFd<'_>, uid: u32) -> Result<()> {
+    give(slave, rustix::fs::fstat(slave).call("fstat")?.st_uid, uid)
+}
+
+fn give(fd: BorrowedFd<'_>, owner: u32, uid: u32) -> Result<()> {
+    if owner == uid {
         return Ok(());
     }
     match rustix::fs::fchown(fd, Some(Uid::from_raw(uid)), None::<Gid>) {
@@ -88,15 +93,16 @@ mod tests {
     }
 
     #[test]
-    fn pipes_change_their_owner_and_null_does_not() {
+    fn a_terminal_that_was_made_for_it_changes_its_owner() {
+        use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
         if !rustix::process::geteuid().is_root() {
             return crate::skip::skip(&["root"], "needs root");
         }
-        let (r, _w) = rustix::pipe::pipe().unwrap();
-        own_one(r.as_fd(), 1234).unwrap();
-        assert_eq!(rustix::fs::fstat(&r).unwrap().st_uid, 1234);
-        let null = std::fs::File::open("/dev/null").unwrap();
-        own_one(null.as_fd(), 1234).unwrap();
-        assert_ne!(rustix::fs::fstat(&null).unwrap().st_uid, 1234);
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let master = openpt(flags).unwrap();
+        unlockpt(&master).unwrap();
+        let slave = ioctl_tiocgptpeer(&master, flags).unwrap();
+        own_terminal(slave.as_fd(), 1234).unwrap();
+        assert_eq!(rustix::fs::fstat(&slave).unwrap().st_uid, 1234);
     }
 }

@@ -7,7 +7,7 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, socket
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
@@ -149,6 +149,36 @@ fn the_hosts_dev_null_keeps_its_owner_and_is_replaced_by_the_containers() {
         let after = std::fs::metadata("/dev/null").unwrap();
         assert_eq!((before.uid(), before.mode()), (after.uid(), after.mode()));
         assert_eq!(of(&r, "fds/0/target"), "/dev/null");
+    });
+}
+
+/// A host's terminal that is passed on stays whose it is: the user of a container could read what is typed there.
+#[test]
+fn the_callers_terminal_keeps_its_owner() {
+    contract!(Root).run(|t| {
+        let master = File::options().read(true).write(true).open("/dev/ptmx").unwrap();
+        let unlocked: libc::c_int = 0;
+        // SAFETY: a live descriptor, and an int that is only read.
+        assert_eq!(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlocked) }, 0);
+        let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+        // SAFETY: plain numbers; the answer is a new descriptor of ours.
+        let slave = unsafe {
+            let number = libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, flags);
+            assert!(number >= 0);
+            File::from_raw_fd(number)
+        };
+        let owner = || slave.metadata().unwrap().uid();
+        let before = owner();
+        assert_ne!(before, 1000);
+        let b = t.running();
+        let own = || slave.try_clone().unwrap();
+        let call = t.call(&["exec", "--user", "1000:1000", &b.id, "/bin/true"]);
+        call.stdio(0, own()).stdio(1, own()).stdio(2, own()).ok();
+        assert_eq!(owner(), before);
+        let b = t.bundle();
+        b.set("process/user", json!({ "uid": 1000, "gid": 1000 })).args(&["/bin/true"]);
+        t.call_run(&b, &[]).stdio(0, own()).stdio(1, own()).stdio(2, own()).ok();
+        assert_eq!(owner(), before);
     });
 }
 
