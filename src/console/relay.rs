@@ -22,6 +22,9 @@ use crate::sys::stdio;
 /// One page: a pipe that polls writable takes it without blocking (pipe(7), PIPE_BUF).
 const BLOCK: usize = 4096;
 
+/// More than a terminal holds: what comes beyond it after the program's end is not the program's.
+const REST: usize = 64 << 10;
+
 /// What a file watched for the relay is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
@@ -214,10 +217,10 @@ impl Relay {
         }
     }
 
-    /// Whether there may be more to read.
-    fn read_master(&mut self) -> Result<bool> {
+    /// How much was read; nothing while a block waits for its reader.
+    fn read_master(&mut self) -> Result<usize> {
         if !self.to_host.is_empty() {
-            return Ok(true);
+            return Ok(0);
         }
         match self.to_host.fill(self.master.as_fd()) {
             Ok(length) => {
@@ -225,30 +228,34 @@ impl Relay {
                 if self.output.is_none() {
                     self.to_host.clear();
                 }
-                Ok(length > 0)
+                Ok(length)
             }
             Err(Errno::AGAIN) => {
                 self.hung_up = false;
-                Ok(false)
+                Ok(0)
             }
             // All slaves are closed and everything written to them has been read: the kernel flushes the
             // line discipline before it says so.
             Err(Errno::IO) => {
                 self.hung_up = true;
-                Ok(false)
+                Ok(0)
             }
             Err(errno) => Err(errno).call("read").doing("read the container's terminal"),
         }
     }
 
-    /// After the container's end: shows what is still in the terminal, then restores the host's.
+    /// After the program's end: shows what is still in the terminal, then restores the host's. Others may have the terminal
+    /// and write faster than is read here: of what they go on to say no more is shown than might be the program's.
     pub fn finish(mut self) -> Result<()> {
+        let mut shown = 0;
         loop {
             while !self.to_host.is_empty() {
                 self.wait_for_reader()?;
                 self.write_output();
             }
-            if !self.read_master()? {
+            let length = self.read_master()?;
+            shown += length;
+            if length == 0 || shown > REST {
                 return Ok(());
             }
         }

@@ -117,6 +117,38 @@ fn the_end_of_the_last_process_is_no_loss() {
 }
 
 #[test]
+fn who_writes_on_after_the_programs_end_does_not_hold_us() {
+    for reads in [true, false] {
+        let Bench { relay, screen, program, keys: _keys, _host } = bench();
+        let program = std::sync::Arc::new(program.unwrap());
+        let write = |program: &OwnedFd| rustix::io::write(program, &[b'y'; 4096]).is_ok();
+        let writers: Vec<_> = (0..4)
+            .map(|_| std::sync::Arc::clone(&program))
+            .map(|program| std::thread::spawn(move || while write(&program) {}))
+            .collect();
+        drop(program);
+        let reader = std::thread::spawn(move || {
+            let mut seen = 0;
+            let mut block = [0; 4096];
+            while let Ok(length @ 1..) = rustix::io::read(&screen, &mut block) {
+                seen += length;
+                // Slower than they write.
+                std::thread::sleep(std::time::Duration::from_millis(2));
+                if !reads {
+                    break;
+                }
+            }
+            seen
+        });
+        let (done, over) = std::sync::mpsc::channel();
+        std::thread::spawn(move || done.send(relay.finish().is_ok()));
+        assert_eq!(over.recv_timeout(std::time::Duration::from_secs(10)), Ok(true), "reads: {reads}");
+        writers.into_iter().for_each(|writer| writer.join().unwrap());
+        assert!(reader.join().unwrap() <= 68 << 10);
+    }
+}
+
+#[test]
 fn a_hung_up_terminal_is_not_polled() {
     let mut b = bench();
     b.program = None;
