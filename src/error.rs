@@ -17,6 +17,8 @@ pub enum Kind {
     Other,
     /// No container of that id: `delete --force` takes it for success.
     NoContainer,
+    /// Somebody else has had the container's lock for too long.
+    Held,
 }
 
 /// See the module text. Made by [`Error::new`], [`Error::field`] or `.call("name")` on a result.

@@ -42,7 +42,7 @@ pub fn delete_force(root: &Root, entry: &Entry) -> Result<Vec<String>> {
         Err(_) if entry.is_lost()? => return root.remove(entry).map(|()| Vec::new()),
         Err(e) => return Err(e),
     }
-    match entry.lock() {
+    match entry.lock_by_force() {
         Ok(()) => {}
         // The create that was in the way has undone itself.
         Err(e) if e.kind() == crate::error::Kind::NoContainer => return Ok(Vec::new()),

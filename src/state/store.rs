@@ -7,6 +7,7 @@ use crate::sys::regex::Regex;
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::time::ClockId;
+use std::borrow::Cow;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -19,6 +20,8 @@ const TRASH: &str = ".trash.";
 
 /// How long a command waits for another one on the same container.
 const LOCK_DEADLINE: Duration = Duration::from_secs(10);
+/// The way out of a lock that is never let go.
+const FORCE: &str = "orlop delete --force ends it";
 
 /// The directory that `--root` names.
 #[derive(Debug)]
@@ -170,6 +173,27 @@ pub fn no_container() -> Error {
     Error::new("container does not exist").of_kind(Kind::NoContainer)
 }
 
+trait HintIfHeld {
+    fn hint_if_held(self, hint: impl FnOnce() -> Cow<'static, str>) -> Self;
+}
+
+impl HintIfHeld for Result<()> {
+    fn hint_if_held(self, hint: impl FnOnce() -> Cow<'static, str>) -> Self {
+        self.map_err(|e| if e.kind() == Kind::Held { e.hint(hint()) } else { e })
+    }
+}
+
+/// From the text of /proc/locks: `1: FLOCK  ADVISORY  WRITE 1234 00:2a:5678 0 EOF`. Processes of other pid namespaces have
+/// number 0 or less.
+fn holder_of(locks: &str, file: &str) -> Option<u32> {
+    locks.lines().find_map(|line| {
+        let mut words = line.split_ascii_whitespace().skip(1);
+        let is_lock = words.next() == Some("FLOCK");
+        let pid = words.nth(2)?.parse().ok()?;
+        (is_lock && words.next() == Some(file) && pid > 0).then_some(pid)
+    })
+}
+
 /// The one field that records of all versions have.
 #[derive(serde::Deserialize)]
 struct Versioned {
@@ -225,12 +249,34 @@ impl Entry {
     /// Takes the lock (flock on the directory: the kernel drops it when its holder dies), waiting up to
     /// ten seconds; then makes sure that the directory still is the container's.
     pub fn lock(&self) -> Result<()> {
-        self.take_lock(FlockOperation::NonBlockingLockExclusive)
+        self.take_lock(FlockOperation::NonBlockingLockExclusive).hint_if_held(|| FORCE.into())
+    }
+
+    /// The same for the command that has killed the container's processes already.
+    pub fn lock_by_force(&self) -> Result<()> {
+        self.take_lock(FlockOperation::NonBlockingLockExclusive).hint_if_held(|| self.whom_to_end())
+    }
+
+    fn whom_to_end(&self) -> Cow<'static, str> {
+        match self.holder() {
+            Some(pid) => format!("end process {pid}, which works on it").into(),
+            None => "end the orlop process that works on it".into(),
+        }
+    }
+
+    /// Who holds the lock. Nobody, where /proc/locks does not tell or gives another number for the device.
+    fn holder(&self) -> Option<u32> {
+        let stat = rustix::fs::fstat(&self.dir).ok()?;
+        let (major, minor) = (rustix::fs::major(stat.st_dev), rustix::fs::minor(stat.st_dev));
+        holder_of(
+            &std::fs::read_to_string("/proc/locks").ok()?,
+            &format!("{major:02x}:{minor:02x}:{}", stat.st_ino),
+        )
     }
 
     /// The same beside others who only share it: the container stays, and many may join it at once.
     pub fn lock_shared(&self) -> Result<()> {
-        self.take_lock(FlockOperation::NonBlockingLockShared)
+        self.take_lock(FlockOperation::NonBlockingLockShared).hint_if_held(|| FORCE.into())
     }
 
     fn take_lock(&self, operation: FlockOperation) -> Result<()> {
@@ -242,8 +288,8 @@ impl Entry {
                     std::thread::sleep(Duration::from_millis(2));
                 }
                 Err(Errno::WOULDBLOCK) => {
-                    return Err(Error::new("another command has been working on this container for 10 s"))
-                        .hint("orlop delete --force ends it");
+                    return Err(Error::new("another command has been working on this container for 10 s")
+                        .of_kind(Kind::Held));
                 }
                 Err(e) => return Err(Error::sys("flock", e.raw_os_error())),
             }
@@ -395,68 +441,5 @@ impl Entry {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_id_is_claimed_once_and_freed_by_remove() {
-        let dir = tempfile::tempdir().unwrap();
-        let root = Root::create(&dir.path().join("deep/root")).unwrap();
-        let entry = root.claim("a").unwrap();
-        assert_eq!(root.claim("a").unwrap_err().to_string(), "container with given ID already exists");
-        entry.write("config.json", b"{}").unwrap();
-        entry.make_gate().unwrap();
-        assert_eq!(root.ids().unwrap(), ["a"]);
-        root.remove(&entry).unwrap();
-        assert_eq!(root.entry("a").unwrap_err().kind(), Kind::NoContainer);
-        assert!(root.ids().unwrap().is_empty());
-        assert!(std::fs::read_dir(dir.path().join("deep/root")).unwrap().next().is_none());
-    }
-
-    #[test]
-    fn a_broken_record_says_what_is_wrong_and_hangs_nobody() {
-        let dir = tempfile::tempdir().unwrap();
-        let entry = Root::create(dir.path()).unwrap().claim("a").unwrap();
-        for (bytes, words) in [
-            (&b"{"[..], "EOF"),
-            (br#"{"v":9,"id":7}"#, "record version 9 (this orlop reads 1)"),
-            (br#"{"v":1}"#, "missing field"),
-        ] {
-            entry.write(STATE, bytes).unwrap();
-            let text = entry.load().unwrap_err().to_string();
-            assert!(text.contains(words) && text.contains("/a/state.json"), "{text}");
-        }
-        std::fs::remove_file(entry.path.join(STATE)).unwrap();
-        rustix::fs::mknodat(&entry.dir, STATE, FileType::Fifo, Mode::RUSR, 0).unwrap();
-        assert!(entry.load().is_err());
-    }
-
-    #[test]
-    fn a_record_is_lost_that_is_empty_and_older_than_this_boot() {
-        let dir = tempfile::tempdir().unwrap();
-        let entry = Root::create(dir.path()).unwrap().claim("a").unwrap();
-        assert!(!entry.is_lost().unwrap(), "there is none");
-        let old = std::time::UNIX_EPOCH + Duration::from_secs(1);
-        for (bytes, lost) in [(&b""[..], true), (&[0, 0], true), (b"{", false)] {
-            let file = std::fs::File::from(entry.write(STATE, bytes).unwrap());
-            assert!(!entry.is_lost().unwrap(), "written just now");
-            file.set_modified(old).unwrap();
-            assert_eq!(entry.is_lost().unwrap(), lost, "{bytes:?}");
-        }
-    }
-
-    #[test]
-    fn nobody_at_the_gate_is_no_gate() {
-        let dir = tempfile::tempdir().unwrap();
-        let entry = Root::create(dir.path()).unwrap().claim("a").unwrap();
-        let (fifo, _page) = entry.make_gate().unwrap();
-        assert!(entry.open_gate().unwrap().is_some());
-        drop(fifo);
-        // A child that another test has just forked holds it, too, until it runs its program.
-        let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
-        while entry.open_gate().unwrap().is_some() {
-            assert!(std::time::Instant::now() < end, "the gate is open");
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
-    }
-}
+#[path = "store_tests.rs"]
+mod tests;
