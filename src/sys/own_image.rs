@@ -27,8 +27,10 @@ const OTHER_LAYER: &str = "/dev";
 const MOUNT_ATTR_RDONLY: u64 = 0x1;
 /// ST_RDONLY, statfs(2).
 const READ_ONLY: u64 = 0x1;
-/// OVERLAYFS_SUPER_MAGIC; EROFS and squashfs, which nobody can write (linux/magic.h).
-const UNWRITABLE: [u64; 3] = [0x794c_7630, 0xe0f5_e1e2, 0x7371_7368];
+/// OVERLAYFS_SUPER_MAGIC (linux/magic.h).
+const OVERLAY: u64 = 0x794c_7630;
+/// EROFS and squashfs, which nobody can write, and overlays, some of which.
+const UNWRITABLE: [u64; 3] = [OVERLAY, 0xe0f5_e1e2, 0x7371_7368];
 
 /// Whether what /proc/PID/exe of ours leads to cannot be written, nor held against writers: our overlay, a sealed copy,
 /// or a file system that is read-only by nature. A read-only mount of another one is not enough.
@@ -36,10 +38,20 @@ pub fn is_protected() -> Result<bool> {
     let file = open(OFlags::RDONLY)?;
     let (magic, flags) = fstatfs(file.as_fd()).at(EXE)?;
     if flags & READ_ONLY != 0 && UNWRITABLE.contains(&magic) {
-        return Ok(true);
+        // The root of a container that we are in may be an overlay mounted read-only: its files can be written elsewhere.
+        return Ok(magic != OVERLAY || is_nobody_elses(&file)?);
     }
     // EINVAL: no file of memory.
     Ok(rustix::fs::fcntl_get_seals(&file).is_ok_and(|seals| seals.contains(SealFlags::WRITE)))
+}
+
+/// Our overlay is attached nowhere: its link names a path below a root of its own (`/orlop`), where another file lies or
+/// none. Who finds `file` by its name can find it where it may be written, too.
+fn is_nobody_elses(file: &OwnedFd) -> Result<bool> {
+    let path = rustix::fs::readlink(EXE, Vec::new()).call("readlink").at(EXE)?;
+    let own = rustix::fs::fstat(file).call("fstat")?;
+    let named = rustix::fs::stat(&path);
+    Ok(named.map_or(true, |named| (named.st_dev, named.st_ino) != (own.st_dev, own.st_ino)))
 }
 
 /// Executes this program again, same arguments and environment, from a read-only overlay; where the kernel makes none,
@@ -148,6 +160,12 @@ fn sealed_copy() -> Result<OwnedFd> {
 mod tests {
     use super::*;
     use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn what_our_name_leads_to_is_everybodys() {
+        assert!(!is_nobody_elses(&open(OFlags::RDONLY).unwrap()).unwrap());
+        assert!(is_nobody_elses(&std::fs::File::open("/proc/self/status").unwrap().into()).unwrap());
+    }
 
     #[test]
     fn both_images_refuse_writers() {

@@ -3,9 +3,11 @@
 use crate::contract;
 use crate::harness::exec::{end, links, report, report_of_file, words};
 use crate::harness::socket::{Receiving, full};
-use crate::harness::test::{parse_report, slow, wait_file};
+use crate::harness::test::{parse_report, slow, wait_file, wait_until};
 use crate::harness::{config, leftovers, namespaced, of};
+use nix::mount::MsFlags;
 use serde_json::{Value, json};
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 #[test]
@@ -401,5 +403,46 @@ fn nobody_beside_a_new_container_reads_the_runtimes_command_line() {
         assert!(!line.contains(&other.id), "{line}");
         // Init of a pid namespace ends after all others in it have been waited for.
         t.rt(&["delete", "--force", &other.id]).ok();
+    });
+}
+
+/// A container with a read-only root that runs the runtime inside: its overlay refuses writers, the file below does not.
+#[test]
+fn a_read_only_overlay_that_others_have_is_no_protected_image() {
+    contract!(Root, Overlay).ours_only("runs again from an image of its own").run(|t| {
+        let layers = t.fresh_dir("layers");
+        let make = |name: &str| {
+            std::fs::create_dir(layers.join(name)).unwrap();
+            layers.join(name)
+        };
+        let (lower, memory, top) = (make("lower"), make("memory"), make("top"));
+        std::fs::copy(&crate::harness::runtime::get().path, lower.join("orlop")).unwrap();
+        t.mount("tmpfs", &memory, "tmpfs", MsFlags::empty(), "");
+        let (upper, work) = (memory.join("upper"), memory.join("work"));
+        std::fs::create_dir(&upper).unwrap();
+        std::fs::create_dir(&work).unwrap();
+        let data =
+            format!("lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
+        t.mount("overlay", &top, "overlay", MsFlags::MS_RDONLY, &data);
+        let b = t.running();
+        let binary = top.join("orlop");
+        let mut exec = std::process::Command::new(&binary)
+            .args([
+                "--root",
+                t.root.to_str().unwrap(),
+                "exec",
+                &b.id,
+                "/bin/sh",
+                "-c",
+                "touch /up; sleep 1000",
+            ])
+            .spawn()
+            .unwrap();
+        assert!(wait_until(Duration::from_secs(5), || b.host("/up").exists()));
+        let runs = std::fs::metadata(format!("/proc/{}/exe", exec.id())).unwrap();
+        let named = std::fs::metadata(&binary).unwrap();
+        t.rt(&["kill", &b.id, "KILL"]).ok();
+        exec.wait().unwrap();
+        assert_ne!(runs.dev(), named.dev());
     });
 }
