@@ -7,7 +7,7 @@ use crate::cgroup::watch::Watch;
 use crate::error::{Call, Error, Result};
 use crate::state::{Entry, Record};
 use crate::sys::pidfd;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, Timespec, poll};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -42,8 +42,8 @@ pub fn follow(
     let mut init = living_init(record)?;
     let mut next = Instant::now() + interval;
     loop {
-        let mut fds = Vec::with_capacity(2);
-        fds.extend(watch.as_ref().map(|watch| PollFd::from_borrowed_fd(watch.as_fd(), PollFlags::IN)));
+        let mut fds = Vec::with_capacity(3);
+        fds.extend(watch.iter().flat_map(Watch::watched));
         let left = next.saturating_duration_since(Instant::now());
         let died = match &init {
             Some(init) => pidfd::poll(&mut fds, init.as_fd(), Some(left))?,
