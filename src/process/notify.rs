@@ -104,13 +104,15 @@ impl Notify {
         }
     }
 
-    /// The READY line of the next message, if it has one. Descriptors sent along are closed.
+    /// The READY line of the next message, if it has one. Descriptors sent along are let go of: systemd-notify(1) sends one
+    /// to see that it was read (sd_notify_barrier(3)), so they are not refused (SO_PASSRIGHTS).
     fn receive(&self) -> Result<Option<Vec<u8>>> {
         let mut buffer = [0; LONGEST];
-        let length = match socket::recv_with_fds(&self.receiver, &mut buffer) {
-            Ok((length, _fds)) => length,
-            // Too long or with too many descriptors: not what this socket is for.
-            Err(e) if e.errno() == libc::EMSGSIZE => return Ok(None),
+        let length = match socket::recv_bytes(&self.receiver, &mut buffer) {
+            // Too long is not what this socket is for.
+            Ok(length) if length > LONGEST => return Ok(None),
+            Ok(length) => length,
+            Err(e) if e.errno() == libc::EAGAIN => return Ok(None),
             Err(e) => return Err(e.doing("read the container's notification")),
         };
         let message = buffer.get(..length).unwrap_or_default();
@@ -217,6 +219,42 @@ mod tests {
         assert!(warnings.is_empty(), "the pipe was closed when its receiver let it go");
         drop(notify);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn descriptors_that_close_slowly_hold_nobody() {
+        use std::io::Write;
+        use std::net::{TcpListener, TcpStream};
+        let state = tempfile::tempdir().unwrap();
+        make_directory(state.path()).unwrap();
+        let notify = Notify::bind(state.path(), "/none").unwrap();
+        let container = socket::connect_unix_datagram(&directory(state.path()).join("notify.sock")).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let slow: Vec<TcpStream> = (0..3)
+            .map(|_| {
+                let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+                rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::from_secs(20))).unwrap();
+                // Nobody reads: what cannot be sent keeps the socket from closing.
+                stream.set_nonblocking(true).unwrap();
+                while stream.write(&[0; 65536]).is_ok() {}
+                // A socket that does not block does not linger.
+                stream.set_nonblocking(false).unwrap();
+                stream
+            })
+            .collect();
+        let fds: Vec<_> = slow.iter().map(AsFd::as_fd).collect();
+        socket::send_with_fds(&container, b"READY=1", &fds).unwrap();
+        drop(slow);
+        let begin = std::time::Instant::now();
+        assert_eq!(notify.receive().unwrap().as_deref(), Some(&b"READY=1"[..]));
+        assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+        // As systemd-notify waits for its barrier.
+        let (read, write) = rustix::pipe::pipe().unwrap();
+        socket::send_with_fds(&container, b"BARRIER=1", &[write.as_fd()]).unwrap();
+        drop(write);
+        assert_eq!(notify.receive().unwrap(), None);
+        assert_eq!(rustix::io::read(&read, &mut [0; 1]).unwrap(), 0);
+        assert_eq!(notify.receive().unwrap(), None, "nothing is there");
     }
 
     #[test]

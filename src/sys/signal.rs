@@ -2,6 +2,7 @@
 //! them on by pidfd, and giving a new program the dispositions it expects.
 
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -87,5 +88,46 @@ pub fn set_default(number: i32) -> Result<()> {
         Ok(())
     } else {
         Err(Error::sys("rt_sigaction", super::last_errno()))
+    }
+}
+
+/// Does `act` while a signal of our own comes again and again: waits of the kernel's that signals end, and that nobody has
+/// asked for, are over after the pause. (A socket with SO_LINGER is closed so slowly, if the last descriptor is ours.)
+pub fn nudged<T>(pause: Duration, act: impl FnOnce() -> T) -> T {
+    /// Nobody else's: whoever waits in the foreground passes it over.
+    const NUDGE: i32 = libc::SIGURG;
+    extern "C" fn nothing(_: i32) {}
+    // SAFETY: all structures live on this stack, and are initialised before the kernel reads them; the handler does nothing,
+    // so that it may run anywhere; what was changed is set back before the return. Where no timer can be made (EAGAIN)
+    // nothing comes.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        let mut mask: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, NUDGE);
+        let mut action: libc::sigaction = std::mem::zeroed();
+        let mut before: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = nothing as *const () as usize;
+        action.sa_flags = libc::SA_RESTART;
+        libc::sigaction(NUDGE, &raw const action, &raw mut before);
+        libc::sigprocmask(libc::SIG_UNBLOCK, &raw const set, &raw mut mask);
+        let mut event: libc::sigevent = std::mem::zeroed();
+        event.sigev_notify = libc::SIGEV_THREAD_ID;
+        event.sigev_signo = NUDGE;
+        event.sigev_notify_thread_id = libc::gettid();
+        let mut timer: libc::timer_t = std::mem::zeroed();
+        let made = libc::timer_create(libc::CLOCK_MONOTONIC, &raw mut event, &raw mut timer) == 0;
+        if made {
+            let every = libc::timespec { tv_sec: 0, tv_nsec: pause.subsec_nanos().into() };
+            let times = libc::itimerspec { it_interval: every, it_value: every };
+            libc::timer_settime(timer, 0, &raw const times, std::ptr::null_mut());
+        }
+        let answer = act();
+        if made {
+            libc::timer_delete(timer);
+        }
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const mask, std::ptr::null_mut());
+        libc::sigaction(NUDGE, &raw const before, std::ptr::null_mut());
+        answer
     }
 }

@@ -151,6 +151,18 @@ pub fn recv_with_fds(socket: impl AsFd, bytes: &mut [u8]) -> Result<(usize, Vec<
     Ok((message.bytes, fds))
 }
 
+/// Receives one datagram of a stranger's: its length, which may be more than fits `bytes`. Descriptors with it are let go of
+/// before they become ours, for close(2) would wait for whom their file system asks (FUSE), and for a socket that lingers:
+/// the kernel still waits for that one, but no longer than it takes to be nudged.
+pub fn recv_bytes(socket: impl AsFd, bytes: &mut [u8]) -> Result<usize> {
+    const PAUSE: Duration = Duration::from_millis(20);
+    let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
+    let received = super::signal::nudged(PAUSE, || {
+        rustix::io::retry_on_intr(|| rustix::net::recv(&socket, &mut *bytes, flags))
+    });
+    received.map(|(_, length)| length).call("recv")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
