@@ -474,7 +474,7 @@ fn passwd_is_a_file_of_proc_or_has_an_endless_home() {
 /// What a failure says goes to a terminal: no name of the image's and no word of a hook's steers it.
 #[test]
 fn no_message_steers_the_operators_terminal() {
-    contract!(Root).differs("crun", "passes them on").run(|t| {
+    contract!(Root).differs("crun", "does not repeat what a hook said").run(|t| {
         let clean = |out: crate::harness::call::Output| {
             let out = out.fails().one_line();
             let steers = |c: char| c.is_control() && c != '\n';
