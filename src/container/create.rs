@@ -22,9 +22,9 @@ use crate::security::labels::{self, ExecLabel, attr_dir, exec_label};
 use crate::state::{Entry, Identity, Record, Root, VERSION, store};
 use crate::sys::clone::{Child, Clone, clone3};
 use crate::sys::ns;
-use crate::sys::pidfd::{self, end_child, pidfd_inode, reap_all, wait};
+use crate::sys::pidfd::{self, end_child, pidfd_inode, reap_all, wait_unstopped};
 use crate::sys::process::{exit_now, set_dumpable};
-use crate::sys::socket::{connect_unix_stream, send_with_fds, seqpacket_pair};
+use crate::sys::socket::{connect_unix_stream, send_with_fds};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
@@ -147,8 +147,10 @@ impl Attempt<'_> {
         let mut host = Some(host);
         let console_socket = request.console_socket.map(connect_console).transpose()?;
         let (fifo, page) = entry.make_gate()?;
-        let (ours, theirs) = seqpacket_pair()?;
-        let (channel, theirs) = (Channel(ours), Channel(theirs));
+        let (channel, theirs) = Channel::pair()?;
+        if plan.is_seen() || plan.tree != Tree::Direct {
+            channel.watch()?;
+        }
         let has_hooks = !plan.hooks.create_container.is_empty();
         let environment = if has_hooks { host::environment() } else { Vec::new() };
         let inherited = Inherited {
@@ -250,12 +252,11 @@ impl Attempt<'_> {
         // Killed between the clone and its word of it, the intermediate leaves an init that keeps the channel open and
         // waits for us.
         self.nameless = true;
-        let heard = self.heard.await_kind_while(channel, Kind::InitPid, self.init.as_ref());
-        let (message, fds) = heard?.ok_or_else(|| self.death(Some(Kind::InitPid)))?;
-        let init = Child::of_sibling(message.number, fds.into_iter().next())?;
+        let (message, fds) = self.await_kind(channel, Kind::InitPid)?;
+        let init = self.heard.sibling(&message, fds, self.child()?)?;
         self.nameless = false;
         if let Some(intermediate) = self.init.replace(init) {
-            wait(intermediate.pidfd.as_fd())?;
+            wait_unstopped(intermediate.pidfd.as_fd())?;
         }
         Ok(())
     }
@@ -272,7 +273,8 @@ impl Attempt<'_> {
     }
 
     fn await_kind(&mut self, channel: &Channel, kind: Kind) -> Result<(Message, Vec<OwnedFd>)> {
-        self.heard.await_kind(channel, kind)?.ok_or_else(|| self.death(Some(kind)))
+        let heard = self.heard.await_kind(channel, kind, self.init.as_ref())?;
+        heard.ok_or_else(|| self.death(Some(kind)))
     }
 
     /// N5 and N6: the terminal if there is one, then Ready.
@@ -284,8 +286,9 @@ impl Attempt<'_> {
     ) -> Result<Option<OwnedFd>> {
         let mut console = None;
         if plan.process.as_ref().is_some_and(|process| process.terminal) {
-            let (_, fds) = self.await_kind(channel, Kind::Console)?;
-            console = fds.into_iter().next();
+            let told = self.await_kind(channel, Kind::Console)?;
+            let init = self.init.as_ref().ok_or_else(|| Error::new("no init"))?;
+            console = Some(self.heard.master(channel, told, init)?);
             if let (Some(socket), Some(master)) = (&socket, console.take_if(|_| socket.is_some())) {
                 pty::send_master(socket.as_fd(), master.as_fd()).doing("send the terminal")?;
             }
@@ -335,7 +338,7 @@ impl Attempt<'_> {
     /// SIGSYS closes the channel too, before the pid can be waited for.
     fn await_gate(&mut self, channel: &Channel, plan: &CreatePlan) -> Result<()> {
         loop {
-            let Some((message, _)) = self.heard.next(channel)? else { break };
+            let Some((message, _)) = self.heard.next(channel, self.init.as_ref())? else { break };
             if message.kind == Kind::Waiting {
                 break;
             }

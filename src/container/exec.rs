@@ -9,9 +9,10 @@ use super::heard::{Heard, LAST_WORD};
 use super::hooks::{HookState, OCI_VERSION};
 use super::joiner::{self, Inherited};
 use super::message::{Channel, Kind, Message};
-use super::status::{Status, living_init, status};
+use super::silent::{self, PATIENCE};
+use super::status::{Status, observe};
 use super::{death, last, limits, listener};
-use crate::cgroup::Joining;
+use crate::cgroup::{Freezer, Joining, Manager};
 use crate::console::pty;
 use crate::error::{Call, Doing, Error, Result};
 use crate::plan::exec::ExecPlan;
@@ -20,11 +21,12 @@ use crate::process::scheduling;
 use crate::security::labels::{ExecLabel, attr_dir, exec_label};
 use crate::state::{Entry, Record};
 use crate::sys::clone::{Child, Clone, clone3};
-use crate::sys::last_stage::{layout, read_page};
+use crate::sys::last_stage::{Place, layout, read_page};
 use crate::sys::memfd::memfd_create;
-use crate::sys::pidfd::{end_child, has_ended, reap_all, wait};
+use crate::sys::path;
+use crate::sys::pidfd::{end_child, has_ended, reap_all, wait_unstopped};
 use crate::sys::procfs::Proc;
-use crate::sys::socket::{connect_unix_stream, seqpacket_pair};
+use crate::sys::socket::connect_unix_stream;
 use rustix::fs::{Mode, OFlags};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -52,6 +54,8 @@ pub struct Joined<'a> {
     init: OwnedFd,
     channel: Channel,
     page: OwnedFd,
+    /// What the process runs before its program, if it is a file that we know.
+    memfd: Option<Place>,
     cgroups: Joining,
     joiner: Option<Child>,
     process: Option<Child>,
@@ -77,7 +81,7 @@ pub fn join<'a>(entry: &'a Entry, record: &'a Record, request: &Request<'a>) -> 
     let init = joinable(entry, record, request.ignore_paused)?;
     let console_socket = request.console_socket.map(connect_console).transpose()?;
     let begun = begin(record, plan, label.as_ref(), init.as_fd());
-    let Begun { channel, page, cgroups, joiner } = match begun {
+    let Begun { channel, page, memfd, cgroups, joiner } = match begun {
         Err(_) if has_stopped(init.as_fd(), record) => return Err(stopped()),
         begun => begun?,
     };
@@ -85,7 +89,7 @@ pub fn join<'a>(entry: &'a Entry, record: &'a Record, request: &Request<'a>) -> 
     let joiner = Some(joiner);
     let (process, console) = (None, None);
     let mut joined =
-        Joined { plan, entry, record, init, channel, page, cgroups, joiner, process, console, heard };
+        Joined { plan, entry, record, init, channel, page, memfd, cgroups, joiner, process, console, heard };
     match joined.meet(console_socket, label.is_some()) {
         Ok(()) => Ok(joined),
         Err(e) => Err(joined.undo(e)),
@@ -96,6 +100,7 @@ pub fn join<'a>(entry: &'a Entry, record: &'a Record, request: &Request<'a>) -> 
 struct Begun {
     channel: Channel,
     page: OwnedFd,
+    memfd: Option<Place>,
     cgroups: Joining,
     joiner: Child,
 }
@@ -120,10 +125,12 @@ fn begin(record: &Record, plan: &ExecPlan, label: Option<&ExecLabel>, init: Borr
         // Ours too: the time until the cgroup is entered is what it is about.
         scheduling::set_affinity(cpus, "initial")?;
     }
-    let (ours, theirs) = seqpacket_pair()?;
-    // Only the joining processes may hold the other end later: end-of-file is how their death is seen.
-    let (channel, theirs) = (Channel(ours), Channel(theirs));
+    // Only the joining processes should hold the other end later: end-of-file is how their death is seen.
+    let (channel, theirs) = Channel::pair()?;
+    channel.watch()?;
     let page = status_page()?;
+    // Made here, outside of the container's user namespace, and where its file can be told from the program's.
+    let mut memfd = Place::memfd()?;
     loop {
         let inherited = Inherited {
             plan,
@@ -140,8 +147,9 @@ fn begin(record: &Record, plan: &ExecPlan, label: Option<&ExecLabel>, init: Borr
             page: page.as_fd(),
         };
         let request = Clone { flags: 0, into_cgroup: cgroups.clone_into() };
-        match clone3(&request, |born| joiner::run(&inherited, born)) {
-            Ok(joiner) => return Ok(Begun { channel, page, cgroups, joiner }),
+        // The joiner takes the memfd out of its copy of our memory: here it stays.
+        match clone3(&request, |born| joiner::run(&inherited, memfd.take(), born)) {
+            Ok(joiner) => return Ok(Begun { channel, page, memfd, cgroups, joiner }),
             Err(e) if cgroups.fall_back(&e)? => {}
             Err(e) => return Err(e).doing("create a process in the container's cgroup"),
         }
@@ -150,11 +158,11 @@ fn begin(record: &Record, plan: &ExecPlan, label: Option<&ExecLabel>, init: Borr
 
 /// A descriptor of init, if the container's state allows a new process.
 fn joinable(entry: &Entry, record: &Record, ignore_paused: bool) -> Result<OwnedFd> {
-    let mut seen = status(entry, Some(record))?;
+    let (mut seen, mut init) = observe(entry, record)?;
     if seen == Status::Paused && !ignore_paused {
         // Who is told to resume a container that is being deleted looks for one in vain.
         std::thread::sleep(KILLING);
-        seen = status(entry, Some(record))?;
+        (seen, init) = observe(entry, record)?;
     }
     match seen {
         Status::Created | Status::Running => {}
@@ -166,7 +174,7 @@ fn joinable(entry: &Entry, record: &Record, ignore_paused: bool) -> Result<Owned
         Status::Stopped => return Err(stopped()),
         Status::Creating => return Err(Error::new("cannot exec in a container that is being created")),
     }
-    living_init(record)?.ok_or_else(stopped)
+    init.ok_or_else(stopped)
 }
 
 fn stopped() -> Error {
@@ -221,14 +229,20 @@ impl Joined<'_> {
         }
         let mut ready = false;
         while !(ready && self.process.is_some()) {
-            let Some((message, fds)) = self.hear()? else { return Err(self.death("before it was ready")) };
-            match message.kind {
-                Kind::Console => self.take_console(socket.as_ref(), fds)?,
-                Kind::InitPid => {
-                    self.process = Some(Child::of_sibling(message.number, fds.into_iter().next())?);
-                    if let Some(joiner) = self.joiner.take() {
-                        wait(joiner.pidfd.as_fd())?;
-                    }
+            // The process that the joiner may have cloned keeps the channel open.
+            let child = self.joiner.as_ref().or(self.process.as_ref());
+            let heard = self.heard.next(&self.channel, child)?;
+            let Some((message, fds)) = heard else { return Err(self.death("before it was ready")) };
+            // What is the joiner's to say is believed from the joiner alone: nobody in the container sees it.
+            let teller = self.joiner.as_ref().filter(|joiner| message.sender == joiner.pid);
+            match (message.kind, teller) {
+                (Kind::Console, Some(joiner)) if self.console.is_none() => {
+                    self.console = Some(self.heard.master(&self.channel, (message, fds), joiner)?);
+                }
+                (Kind::InitPid, Some(joiner)) => {
+                    self.process = Some(self.heard.sibling(&message, fds, joiner)?);
+                    wait_unstopped(joiner.pidfd.as_fd())?;
+                    self.joiner = None;
                     if labelled {
                         let attr = attr_dir(message.number)?;
                         if !self.heard.hand(&self.channel, Kind::Proceed, Some(attr.as_fd()))? {
@@ -236,25 +250,12 @@ impl Joined<'_> {
                         }
                     }
                 }
-                Kind::Ready => ready = true,
+                (Kind::Ready, _) => ready = true,
                 _ => self.heard.other(message)?,
             }
         }
-        Ok(())
-    }
-
-    /// The next message. The process that the joiner may have cloned keeps the channel open.
-    fn hear(&self) -> Result<Option<(Message, Vec<OwnedFd>)>> {
-        self.heard.next_while(&self.channel, self.joiner.as_ref())
-    }
-
-    fn take_console(&mut self, socket: Option<&OwnedFd>, fds: Vec<OwnedFd>) -> Result<()> {
-        let master = fds.into_iter().next().ok_or_else(|| Error::new("the joiner sent no terminal"))?;
-        match socket {
-            Some(socket) => {
-                pty::send_master(socket.as_fd(), master.as_fd()).doing("send the terminal")?;
-            }
-            None => self.console = Some(master),
+        if let (Some(socket), Some(master)) = (&socket, self.console.take_if(|_| socket.is_some())) {
+            pty::send_master(socket.as_fd(), master.as_fd()).doing("send the terminal")?;
         }
         Ok(())
     }
@@ -286,7 +287,7 @@ impl Joined<'_> {
             limits::set_oom_score(pid, value)?;
         }
         self.tell(Kind::Release)?;
-        while let Some((message, _)) = self.heard.next(&self.channel)? {
+        while let Some((message, _)) = self.hear_released()? {
             if message.kind == Kind::Listener {
                 let state = self.container_state();
                 let seccomp = self.plan.seccomp.as_ref();
@@ -296,7 +297,7 @@ impl Joined<'_> {
                 self.heard.other(message)?;
             }
         }
-        // End-of-file: execve has closed it, or death. The page knows.
+        // End-of-file: execve has closed it, or death, or somebody has spoken for it. The page knows.
         let page = read_page(self.page.as_fd())?;
         if page.failed != 0 {
             return Err(last::failure(page.failed, page.errno, page.detail, Some(&self.plan.process)));
@@ -306,6 +307,33 @@ impl Joined<'_> {
         }
         self.entry.unlock();
         self.process.take().ok_or_else(|| Error::new("no process"))
+    }
+
+    /// The next word after Release; None also when the program runs, whoever else holds the channel.
+    fn hear_released(&mut self) -> Result<Option<(Message, Vec<OwnedFd>)>> {
+        let process = self.process.as_ref();
+        let mut lost = 0;
+        self.heard.next_unless(&self.channel, process, || {
+            let ours = silent::image(std::process::id().cast_signed());
+            let theirs = process.and_then(|process| silent::image(process.pid));
+            if theirs.is_none() {
+                return Ok(false);
+            }
+            if theirs != ours {
+                let memfd = self.memfd.as_ref().and_then(|memfd| path::identity(memfd.as_fd()).ok());
+                return Ok(memfd.is_some() && theirs != memfd);
+            }
+            // It has yet to become its last stage, for which it waits for nothing: has somebody else read our Release? In a
+            // user namespace, where nobody of it can, it may be its own last stage, which may have to wait.
+            let becomes_another = self.memfd.is_some() && !self.plan.namespaces.contains(&NsKind::User);
+            if becomes_another && Manager::open(&self.record.cgroup).state()? != Freezer::Frozen {
+                lost += 1;
+            }
+            match lost <= PATIENCE {
+                true => Ok(false),
+                false => Err(Error::new("the process does not go on: somebody has read what it was told")),
+            }
+        })
     }
 
     fn tell(&mut self, kind: Kind) -> Result<()> {

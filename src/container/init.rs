@@ -7,7 +7,7 @@
 use super::hooks::{self, HookState, OCI_VERSION};
 use super::joins::Joined;
 use super::last::{self, Stage, StageFds};
-use super::message::{Channel, Failed, Kind, Message, Step};
+use super::message::{Channel, Failed, Kind, Step};
 use crate::cgroup::Cgroups;
 use crate::console::pty;
 use crate::error::{Call, Doing, Error, Result};
@@ -70,8 +70,15 @@ impl Inherited<'_> {
 /// Who cloned init: the intermediate has already joined and entered the cgroup.
 #[derive(Debug)]
 pub enum Born {
-    OfRuntime { in_cgroup: bool },
-    OfIntermediate { groups_denied: bool, lies: Lies },
+    OfRuntime {
+        in_cgroup: bool,
+    },
+    /// `alone`: see [`keyring::join`].
+    OfIntermediate {
+        groups_denied: bool,
+        lies: Lies,
+        alone: bool,
+    },
 }
 
 /// Where the last stage lies.
@@ -98,9 +105,9 @@ fn steps(inherited: &Inherited, born: Born, host: HostFds) -> Result<Infallible,
 
     // N1: hide, enter the cgroup before anything can be forked, join, lead a session. A /proc with hidepid shows an
     // ordinary user only what it may trace: there the runtime looks at us first, and nobody of another container can.
-    let (first, groups_denied, lies) = match born {
-        Born::OfRuntime { in_cgroup } => (Some(in_cgroup), false, Lies::Anywhere),
-        Born::OfIntermediate { groups_denied, lies } => (None, groups_denied, lies),
+    let (first, groups_denied, lies, alone) = match born {
+        Born::OfRuntime { in_cgroup } => (Some(in_cgroup), false, Lies::Anywhere, false),
+        Born::OfIntermediate { groups_denied, lies, alone } => (None, groups_denied, lies, alone),
     };
     let looked_at = !plan.hide_early && !plan.is_seen();
     if plan.hide_early || first.is_none() {
@@ -125,7 +132,7 @@ fn steps(inherited: &Inherited, born: Born, host: HostFds) -> Result<Infallible,
     }
 
     // N2: what takes effect in place.
-    join_keyring(inherited).map_err(at(Step::N2))?;
+    join_keyring(inherited, alone).map_err(at(Step::N2))?;
     if plan.namespaces.creates(NsKind::Cgroup) {
         // Only now: its root is the cgroup we are in.
         ns::unshare(NsKind::Cgroup.flag()).at("linux.namespaces").map_err(at(Step::N2))?;
@@ -219,7 +226,7 @@ fn join_namespaces(inherited: &Inherited) -> Result<()> {
     Ok(())
 }
 
-fn join_keyring(inherited: &Inherited) -> Result<()> {
+fn join_keyring(inherited: &Inherited, alone: bool) -> Result<()> {
     let Some(plan) = inherited.plan.process.as_ref().and_then(|process| process.keyring.as_ref()) else {
         return Ok(());
     };
@@ -228,7 +235,7 @@ fn join_keyring(inherited: &Inherited) -> Result<()> {
         let attr = proc.open_file("self/attr", OFlags::PATH | OFlags::DIRECTORY)?;
         set_key_label(attr.as_fd(), label)?;
     }
-    keyring::join(plan)
+    if keyring::join(plan, alone)? { Ok(()) } else { inherited.channel.warn(keyring::ALONE) }
 }
 
 fn create_container_hooks(inherited: &Inherited) -> Result<()> {
@@ -252,7 +259,7 @@ fn open_terminal(inherited: &Inherited, jail: &Jail) -> Result<()> {
     };
     let pty = pty::allocate(jail.root().as_fd(), process.console_size).at("process.terminal")?;
     jail.bind_console(pty.slave.as_fd()).at("process.terminal")?;
-    inherited.channel.send(&Message::new(Kind::Console), &[pty.master.as_fd()])?;
+    inherited.channel.hand_master(pty.master.as_fd())?;
     pty::take(pty.slave).at("process.terminal")
 }
 

@@ -5,11 +5,12 @@
 //! init stays the runtime's child and everything new belongs to the mapped root.
 
 use super::init::{self, Born, Inherited, Lies};
-use super::message::{Failed, Kind, Message, Step};
+use super::message::{Failed, Kind, Step};
 use crate::error::{Call, Doing, Error, Result};
 use crate::host::denies_setgroups;
 use crate::plan::namespaces::{NsKind, TimeOffset};
 use crate::rootfs::HostFds;
+use crate::security::keyring;
 use crate::sys::clone::clone3_sibling;
 use crate::sys::last_stage::Place;
 use crate::sys::ns;
@@ -56,6 +57,8 @@ fn steps(inherited: &Inherited, host: HostFds, in_cgroup: bool) -> Result<(), Fa
     }
 
     // I2: root of the user namespace, or, where it has none, its process.
+    let keyring = plan.process.as_ref().and_then(|process| process.keyring.as_ref());
+    let alone = plan.hide_early && keyring::leave_callers(keyring);
     let ids = plan.process.as_ref().map_or((0, 0), |process| (process.uid, process.gid));
     become_root(ids)
         .doing("become root of the user namespace")
@@ -96,13 +99,15 @@ fn steps(inherited: &Inherited, host: HostFds, in_cgroup: bool) -> Result<(), Fa
             flags |= kind.flag() as u64;
         }
     }
-    let init =
-        clone3_sibling(flags, || init::run(inherited, Born::OfIntermediate { groups_denied, lies }, host))
-            .doing("create the container's namespaces")
-            .map_err(at(Step::I4))?;
-    let message = Message { number: init.pid, ..Message::new(Kind::InitPid) };
-    let pidfd: Vec<_> = init.pidfd.iter().map(AsFd::as_fd).collect();
-    inherited.channel.send(&message, &pidfd).map_err(at(Step::I4))
+    let mut host = Some(host);
+    let init = clone3_sibling(flags, || match host.take() {
+        Some(host) => init::run(inherited, Born::OfIntermediate { groups_denied, lies, alone }, host),
+        None => exit_now(1),
+    });
+    // They are init's now; here the kernel closes them in a moment.
+    std::mem::forget(host);
+    let init = init.doing("create the container's namespaces").map_err(at(Step::I4))?;
+    inherited.channel.introduce(&init).map_err(at(Step::I4))
 }
 
 /// Joins the namespaces that the runtime's own rights suffice for, and returns those that belong to the

@@ -8,7 +8,7 @@
 
 use super::init::home;
 use super::last::{self, Stage, StageFds};
-use super::message::{Channel, Failed, Kind, Message, Step};
+use super::message::{Channel, Failed, Kind, Step};
 use crate::cgroup::Joining;
 use crate::console::pty;
 use crate::error::{Call, Doing, Error, Result};
@@ -56,9 +56,9 @@ pub struct Inherited<'a> {
     pub page: BorrowedFd<'a>,
 }
 
-/// `born`: in the v2 cgroup already.
-pub fn run(inherited: &Inherited, born: bool) -> Infallible {
-    if let Err(failed) = steps(inherited, born) {
+/// `memfd`: for the last stage, where one may be executed. `born`: in the v2 cgroup already.
+pub fn run(inherited: &Inherited, memfd: Option<last_stage::Place>, born: bool) -> Infallible {
+    if let Err(failed) = steps(inherited, memfd, born) {
         // The runtime sees at least the end-of-file.
         let _ = inherited.channel.send(&failed.message(), &[]);
         exit_now(1);
@@ -66,7 +66,7 @@ pub fn run(inherited: &Inherited, born: bool) -> Infallible {
     exit_now(0)
 }
 
-fn steps(inherited: &Inherited, born: bool) -> Result<(), Failed> {
+fn steps(inherited: &Inherited, memfd: Option<last_stage::Place>, born: bool) -> Result<(), Failed> {
     let at = |step: Step| move |e: Error| Failed { step, error: Box::new(e) };
     let (plan, channel) = (inherited.plan, inherited.channel);
 
@@ -90,7 +90,6 @@ fn steps(inherited: &Inherited, born: bool) -> Result<(), Failed> {
     inherited.cgroups.enter_self(born || attaching).map_err(at(Step::I1))?;
     settle_affinity(plan).map_err(at(Step::I1))?;
     label_keys(inherited).map_err(at(Step::I1))?;
-    let memfd = last_stage::Place::memfd().map_err(at(Step::I1))?;
     let into_userns = inherited.join.contains(&NsKind::User);
     // What runs from a read-only image may as well be its own last stage.
     let asked = memfd.is_none() || into_userns;
@@ -101,7 +100,9 @@ fn steps(inherited: &Inherited, born: bool) -> Result<(), Failed> {
     if let Some(root) = inherited.root {
         enter_root(root).doing("change into the container's root").map_err(at(Step::I2))?;
     }
+    let mut alone = false;
     if into_userns {
+        alone = plan.hide_early && keyring::leave_callers(plan.process.keyring.as_ref());
         become_root((plan.process.uid, plan.process.gid))
             .doing("become root of the user namespace")
             .hint("neither id 0 nor the process's user is mapped there")
@@ -110,7 +111,7 @@ fn steps(inherited: &Inherited, born: bool) -> Result<(), Failed> {
     }
 
     // I3: what the process will find: keys, terminal, stdio, environment, and its last stage.
-    join_keyring(inherited).map_err(at(Step::I3))?;
+    join_keyring(inherited, alone).map_err(at(Step::I3))?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::openat(CWD, c"/", flags, Mode::empty()).call("openat");
     let root = RootFd::new(root.map_err(at(Step::I3))?);
@@ -142,9 +143,7 @@ fn steps(inherited: &Inherited, born: bool) -> Result<(), Failed> {
     let process = clone3_sibling(0, || become_process(inherited, &env, terminal, place))
         .doing("create a process in the container")
         .map_err(at(Step::I4))?;
-    let message = Message { number: process.pid, ..Message::new(Kind::InitPid) };
-    let pidfd: Vec<_> = process.pidfd.iter().map(AsFd::as_fd).collect();
-    channel.send(&message, &pidfd).map_err(at(Step::I4))
+    channel.introduce(&process).map_err(at(Step::I4))
 }
 
 /// After the cgroup: a cpuset bounds it. Without a wish all CPUs of the cpuset are allowed; a filter around the
@@ -217,9 +216,9 @@ fn enter_root(root: BorrowedFd<'_>) -> Result<()> {
     rustix::process::chdir(c"/").call("chdir")
 }
 
-fn join_keyring(inherited: &Inherited) -> Result<()> {
+fn join_keyring(inherited: &Inherited, alone: bool) -> Result<()> {
     let Some(plan) = &inherited.plan.process.keyring else { return Ok(()) };
-    keyring::join(plan)
+    if keyring::join(plan, alone)? { Ok(()) } else { inherited.channel.warn(keyring::ALONE) }
 }
 
 /// From the container's own devpts; the master travels to the runtime.
@@ -229,7 +228,7 @@ fn open_terminal(inherited: &Inherited, root: &RootFd) -> Result<Option<OwnedFd>
         return Ok(None);
     }
     let pty = pty::allocate(root.as_fd(), process.console_size).at("process.terminal")?;
-    inherited.channel.send(&Message::new(Kind::Console), &[pty.master.as_fd()])?;
+    inherited.channel.hand_master(pty.master.as_fd())?;
     Ok(Some(pty.slave))
 }
 

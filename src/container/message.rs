@@ -5,15 +5,15 @@
 //! | Attached       | runtime → first child   | P3: systemd has moved it into its cgroup                   |
 //! | MapIds         | intermediate → runtime  | I1: in its new user namespace, wants id maps               |
 //! | IdsMapped      | runtime → intermediate  | P4: maps are written                                       |
-//! | InitPid + fd   | intermediate → runtime  | I4: pid of init, its pidfd if any                          |
+//! | InitPid (+ fd) | intermediate → runtime  | I4: pid of init, its pidfd if any; from nobody else        |
 //! | Proceed (+ fd) | runtime → init          | P5: init is known; for a label its own attr directory      |
 //! | MountsReady    | init → runtime          | N3: mounts and devices are made, before the switch of root |
 //! | HooksDone      | runtime → init          | P6: limits set, prestart and createRuntime hooks ran       |
-//! | Console + fd   | init → runtime          | N5: the master of the pty                                  |
+//! | Console (+ fd) | init → runtime          | N5: the master of the pty, or its number in the sender     |
 //! | Ready          | init → runtime          | N6: all but identity is done                               |
 //! | Release        | runtime → init          | P7: the record says created                                |
 //! | Listener       | last stage → runtime    | N7: number of the seccomp listener in init                 |
-//! | Taken          | runtime → last stage    | the agent has the listener                                 |
+//! | Taken          | runtime → who offered   | the agent has the listener; the runtime has the terminal   |
 //! | Ambient        | last stage → runtime    | an ambient capability was refused (warning)                |
 //! | Waiting        | last stage → runtime    | at the gate, where a filter denies close(2)                |
 //! | Warning        | any child → runtime     | text for the log                                           |
@@ -21,11 +21,14 @@
 //!
 //! End-of-file before Release is a death; after it, "waiting at the gate" once confirmed (create.rs).
 //! Layout: kind u8, step u8, 2 bytes 0, op u32, errno i32, number i32, then up to 1024 bytes of text.
+//! Where a process of a container may get hold of the children's end, the channel is watched.
 
 use crate::error::{Error, Result};
+use crate::sys::clone::Unseen;
 use crate::sys::last_stage::layout;
-use crate::sys::socket::{recv_with_fds, send_with_fds};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use crate::sys::socket::{recv_with_sender, send_with_fds, seqpacket_pair, watch};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 /// Where in the process tree something happened: the numbers of ARCHITECTURE.md.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +107,9 @@ impl Kind {
 const HEAD: usize = layout::MESSAGE_LEN;
 const TEXT: usize = 1024;
 
+/// How long the runtime waits for a word before it looks what the child is doing.
+pub const LOOK: Duration = Duration::from_millis(100);
+
 #[derive(Debug, PartialEq, Eq)]
 pub struct Message {
     pub kind: Kind,
@@ -114,11 +120,13 @@ pub struct Message {
     /// Pid, descriptor or capability, by kind.
     pub number: i32,
     pub text: String,
+    /// Who has sent it to a watched channel, by the kernel's word; 0 elsewhere. It does not travel.
+    pub sender: i32,
 }
 
 impl Message {
     pub fn new(kind: Kind) -> Self {
-        Self { kind, step: None, op: 0, errno: 0, number: 0, text: String::new() }
+        Self { kind, step: None, op: 0, errno: 0, number: 0, text: String::new(), sender: 0 }
     }
 
     pub fn encode(&self) -> Vec<u8> {
@@ -144,6 +152,7 @@ impl Message {
             errno: i32::from_ne_bytes(word(8)?),
             number: i32::from_ne_bytes(word(12)?),
             text: String::from_utf8_lossy(bytes.get(HEAD..)?).into_owned(),
+            sender: 0,
         })
     }
 }
@@ -168,6 +177,18 @@ impl Failed {
 pub struct Channel(pub OwnedFd);
 
 impl Channel {
+    /// The runtime's end and the children's.
+    pub fn pair() -> Result<(Self, Self)> {
+        let (ours, theirs) = seqpacket_pair()?;
+        Ok((Self(ours), Self(theirs)))
+    }
+
+    /// For the runtime, where processes of a container see a child of ours and may stop it, or hold its end of the channel
+    /// and speak for it: messages name their sender, and nobody is waited for without a look ([`LOOK`]).
+    pub fn watch(&self) -> Result<()> {
+        watch(&self.0, LOOK)
+    }
+
     pub fn send(&self, message: &Message, fds: &[BorrowedFd<'_>]) -> Result<()> {
         send_with_fds(self.0.as_fd(), &message.encode(), fds)
     }
@@ -181,27 +202,50 @@ impl Channel {
         self.send(&Message::new(kind), &[])
     }
 
+    /// InitPid, with a pidfd if there is one and it may travel: the kernel lets no descriptor go (ETOOMANYREFS) from a user
+    /// who has more of them in flight than RLIMIT_NOFILE, and our user may be the container's by now.
+    pub fn introduce(&self, process: &Unseen) -> Result<()> {
+        let message = Message { number: process.pid, ..Message::new(Kind::InitPid) };
+        let pidfd: Vec<_> = process.pidfd.iter().map(AsFd::as_fd).collect();
+        match self.send(&message, &pidfd) {
+            Err(e) if e.errno() == libc::ETOOMANYREFS => self.send(&message, &[]),
+            sent => sent,
+        }
+    }
+
+    /// Console: the terminal's master; where it may not travel its number, for the runtime to take it.
+    pub fn hand_master(&self, master: BorrowedFd<'_>) -> Result<()> {
+        match self.send(&Message::new(Kind::Console), &[master]) {
+            Err(e) if e.errno() == libc::ETOOMANYREFS => {}
+            sent => return sent,
+        }
+        self.send(&Message { number: master.as_raw_fd(), ..Message::new(Kind::Console) }, &[])?;
+        self.await_or_die(Kind::Taken);
+        Ok(())
+    }
+
     /// End-of-file for the other side; what it has said can still be heard.
     pub fn shut(&self) {
         // A peer that is gone already has its end-of-file.
         let _ = rustix::net::shutdown(&self.0, rustix::net::Shutdown::Write);
     }
 
-    /// The next message; None at end-of-file.
+    /// The next message; None at end-of-file. EAGAIN: a watched channel has been silent for a while.
     pub fn receive(&self) -> Result<Option<(Message, Vec<OwnedFd>)>> {
         let mut buffer = [0u8; HEAD + TEXT];
-        let received = match recv_with_fds(self.0.as_fd(), &mut buffer) {
+        let received = match recv_with_sender(self.0.as_fd(), &mut buffer) {
             // The peer died with a message of ours unread. The kernel says so once, before what the peer
             // still said and the end-of-file.
-            Err(e) if e.errno() == libc::ECONNRESET => recv_with_fds(self.0.as_fd(), &mut buffer),
+            Err(e) if e.errno() == libc::ECONNRESET => recv_with_sender(self.0.as_fd(), &mut buffer),
             received => received,
         };
-        let (length, fds) = received?;
-        if length == 0 {
+        let received = received?;
+        if received.length == 0 {
             return Ok(None);
         }
-        let message = buffer.get(..length).and_then(Message::decode);
-        message.map(|message| Some((message, fds))).ok_or_else(|| Error::new("junk on the channel of init"))
+        let message = buffer.get(..received.length).and_then(Message::decode);
+        let message = message.ok_or_else(|| Error::new("junk on the channel of init"))?;
+        Ok(Some((Message { sender: received.sender, ..message }, received.fds)))
     }
 
     /// For children: waits for exactly `kind`; end-of-file means that the runtime is dead, and then so
@@ -240,8 +284,7 @@ mod tests {
 
     #[test]
     fn a_channel_carries_messages_and_its_end() {
-        let (a, b) = crate::sys::socket::seqpacket_pair().unwrap();
-        let (a, b) = (Channel(a), Channel(b));
+        let (a, b) = Channel::pair().unwrap();
         a.tell(Kind::Ready).unwrap();
         drop(a);
         assert_eq!(b.receive().unwrap().map(|(m, _)| m.kind), Some(Kind::Ready));
@@ -250,8 +293,7 @@ mod tests {
 
     #[test]
     fn the_last_words_of_a_peer_that_did_not_listen_are_heard() {
-        let (a, b) = crate::sys::socket::seqpacket_pair().unwrap();
-        let (a, b) = (Channel(a), Channel(b));
+        let (a, b) = Channel::pair().unwrap();
         a.tell(Kind::Ready).unwrap();
         b.tell(Kind::HooksDone).unwrap();
         drop(a);

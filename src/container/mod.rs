@@ -21,6 +21,7 @@ pub mod members;
 pub mod message;
 pub mod pause;
 pub mod ps;
+mod silent;
 pub mod start;
 pub mod status;
 pub mod stored;

@@ -1,13 +1,15 @@
 //! `start`: opens the gate and reports what happened behind it, up to the workload's execve.
 //!
 //! Runs in the runtime. One byte into the FIFO releases init; init's descriptor of the FIFO closes at
-//! execve, which shows as POLLERR on our end. What failed before that stands in the status page: plain
+//! execve, which shows as POLLERR on our end (O_RDWR it must be: a reader alone would see the end-of-file). What failed before that stands in the status page: plain
 //! memory, so that no filter can hide it.
 
 use super::hooks::{self, HookState, OCI_VERSION};
 use super::last::page_failure;
-use super::status::{Status, observe};
-use crate::error::{Doing, Error, Result};
+use super::message::LOOK;
+use super::silent::{Image, PATIENCE, Stops, image};
+use super::status::{Seen, Status, observe_gate};
+use crate::error::{Call, Doing, Error, Result};
 use crate::plan::hooks::HookPlan;
 use crate::state::{Entry, Record};
 use crate::sys::last_stage::read_page;
@@ -28,16 +30,22 @@ pub struct Words {
 
 /// Starts a created container. The caller holds the lock. `words` is asked for only after a failure.
 pub fn start(entry: &Entry, record: &Record, words: impl Fn() -> Words) -> Result<()> {
-    let pidfd = must_wait(entry, record)?;
+    let waiting = must_wait(entry, record)?;
     if !record.has_process {
         return Err(Error::new("process: is missing from config.json, nothing to start"));
     }
     let stopped = || Error::new("cannot start a container that has stopped");
-    let pidfd = pidfd.ok_or_else(stopped)?;
+    let Some(Seen { init: pidfd, gate: Some(gate) }) = waiting else { return Err(stopped()) };
     let page = entry.open_page()?;
-    let gate = entry.open_gate()?.ok_or_else(stopped)?;
+    let pid = record.init.as_ref().map_or(0, |init| init.pid);
+    let start = Start { gate: &gate, pidfd: &pidfd, page: &page, pid, last_stage: image(pid) };
     release(&gate)?;
-    wait_for_exec(&gate, &pidfd)?;
+    if let Err(e) = start.wait_for_exec() {
+        // It has not run its program, and nobody is to find it half started.
+        let _ = pidfd::pidfd_send_signal(&pidfd, libc::SIGKILL);
+        ended_within(pidfd.as_fd(), LAST_MOMENTS);
+        return Err(e);
+    }
     let outcome = read_page(page.as_fd())?;
     entry.remove_gate()?;
     let words_needed = outcome.failed != 0;
@@ -58,11 +66,11 @@ pub fn start(entry: &Entry, record: &Record, words: impl Fn() -> Words) -> Resul
     Ok(())
 }
 
-/// An error unless init waits at its gate.
-pub fn must_wait(entry: &Entry, record: &Record) -> Result<Option<OwnedFd>> {
-    let (status, pidfd) = observe(entry, record)?;
+/// An error unless init waits at its gate: the two.
+pub fn must_wait(entry: &Entry, record: &Record) -> Result<Option<Seen>> {
+    let (status, seen) = observe_gate(entry, record)?;
     match status {
-        Status::Created => Ok(pidfd),
+        Status::Created => Ok(seen),
         Status::Stopped => Err(Error::new("cannot start a container that has stopped")),
         Status::Running => Err(Error::new("cannot start an already running container")),
         other => Err(Error::new(format!("cannot start a container in the {} state", other.word()))),
@@ -77,15 +85,49 @@ fn release(gate: &OwnedFd) -> Result<()> {
     }
 }
 
-/// Until the last reader of the gate is gone: execve happened, or init is dead. startContainer hooks
-/// run in this time and have their own limits.
-fn wait_for_exec(gate: &OwnedFd, pidfd: &OwnedFd) -> Result<()> {
-    loop {
-        let mut polls = vec![PollFd::new(gate, PollFlags::empty())];
-        let ended = pidfd::poll(&mut polls, pidfd.as_fd(), None)?;
-        if ended || polls.iter().any(|poll| !poll.revents().is_empty()) {
-            return Ok(());
+/// A gate that has been opened, and who waited at it.
+struct Start<'a> {
+    gate: &'a OwnedFd,
+    pidfd: &'a OwnedFd,
+    page: &'a OwnedFd,
+    pid: i32,
+    /// What it ran as long as it waited, if that can be known.
+    last_stage: Option<Image>,
+}
+
+impl Start<'_> {
+    /// Until the last reader of the gate is gone: execve happened, or init is dead. startContainer hooks run in this time
+    /// and have their own limits. Where others see init they may stop it, or hold a copy of its end of the gate, and read
+    /// the byte: after a while it is looked at.
+    fn wait_for_exec(&self) -> Result<()> {
+        let (mut stops, mut robbed) = (Stops::default(), 0);
+        loop {
+            let mut polls = vec![PollFd::new(self.gate, PollFlags::empty())];
+            let ended = pidfd::poll(&mut polls, self.pidfd.as_fd(), Some(LOOK))?;
+            if ended || polls.iter().any(|poll| !poll.revents().is_empty()) || self.has_executed() {
+                return Ok(());
+            }
+            stops.look("init", self.pid, self.pidfd.as_fd())?;
+            if self.has_byte()? {
+                continue;
+            }
+            robbed += 1;
+            if robbed > PATIENCE {
+                return Err(Error::new("init cannot go on: a process of the container reads its start gate"));
+            }
+            release(self.gate)?;
         }
+    }
+
+    fn has_executed(&self) -> bool {
+        self.last_stage.is_some() && image(self.pid).is_some_and(|now| Some(now) != self.last_stage)
+    }
+
+    /// Init has read it, or will.
+    fn has_byte(&self) -> Result<bool> {
+        const PASSED: u32 = 8;
+        let unread = rustix::io::ioctl_fionread(self.gate).call("ioctl(FIONREAD)")?;
+        Ok(unread > 0 || read_page(self.page.as_fd())?.stage >= PASSED)
     }
 }
 

@@ -73,16 +73,31 @@ pub fn status(entry: &Entry, record: Option<&Record>) -> Result<Status> {
 
 /// The status, with the descriptor of init that it was seen by.
 pub fn observe(entry: &Entry, record: &Record) -> Result<(Status, Option<OwnedFd>)> {
+    let (status, seen) = observe_gate(entry, record)?;
+    Ok((status, seen.map(|seen| seen.init)))
+}
+
+/// A living init, and the gate if it waits there.
+#[derive(Debug)]
+pub struct Seen {
+    pub init: OwnedFd,
+    pub gate: Option<OwnedFd>,
+}
+
+/// The same with the gate.
+pub fn observe_gate(entry: &Entry, record: &Record) -> Result<(Status, Option<Seen>)> {
     if record.init.is_none() {
         return Ok((Status::Creating, None));
     }
-    let Some(pidfd) = living_init(record)? else { return Ok((Status::Stopped, None)) };
+    let Some(init) = living_init(record)? else { return Ok((Status::Stopped, None)) };
     // A created container can be paused, too: who asks wants to know that nothing in it runs, and resume leads back.
-    let waiting = entry.open_gate()?.is_some();
-    if Manager::open(&record.cgroup).state()? == Freezer::Frozen {
-        return Ok((Status::Paused, Some(pidfd)));
-    }
-    Ok((if waiting { Status::Created } else { Status::Running }, Some(pidfd)))
+    let gate = entry.open_gate()?;
+    let status = match Manager::open(&record.cgroup).state()? {
+        Freezer::Frozen => Status::Paused,
+        _ if gate.is_some() => Status::Created,
+        _ => Status::Running,
+    };
+    Ok((status, Some(Seen { init, gate })))
 }
 
 /// The record of an entry that has got beyond its claim; a container still being created does not exist

@@ -13,14 +13,30 @@ use crate::sys::{kernel, key};
 const QUOTA_LOOKS: u32 = 20;
 const QUOTA_PAUSE: Duration = Duration::from_millis(10);
 
-/// Makes or joins the keyring. The SELinux label for new keys, if any, must already be in place
+/// What the operator should know of a process that goes without its container's keyring.
+pub const ALONE: &str = "the container's user has too many keys (/proc/sys/kernel/keys/maxkeys): the process gets an empty \
+                         session keyring of its own, which it does not share with the container";
+
+/// Leaves the operator's session keyring for an empty one that is nobody else's. For who is about to become root of a user
+/// namespace: there the container's keyring counts against a user of the container's, who can have used up the quota, and
+/// then this one remains, which counts against root of the host. The container's process can use it, because it possesses
+/// it, and cannot give it away. False where there is none. Of no use without root, where the quota is the same.
+pub fn leave_callers(plan: Option<&KeyringPlan>) -> bool {
+    plan.is_some() && key::new_session_keyring().is_ok()
+}
+
+/// Makes or joins the keyring; false when the quota is used up, so that the process stays `alone` in the one that it has
+/// ([`leave_callers`]). The SELinux label for new keys, if any, must already be in place
 /// (`labels::set_key_label`). Without CONFIG_KEYS, or where a filter hides the call, there are no keys to protect either.
-pub fn join(plan: &KeyringPlan) -> Result<()> {
+pub fn join(plan: &KeyringPlan, alone: bool) -> Result<bool> {
     let name =
         CString::new(plan.name.as_str()).map_err(|_| Error::new("the name of a keyring has a NUL byte"))?;
     if let Err(e) = joined_in_time(&name) {
         if kernel::is_missing(libc::SYS_keyctl, e.errno()) {
-            return Ok(());
+            return Ok(true);
+        }
+        if e.errno() == libc::EDQUOT && alone {
+            return Ok(false);
         }
         let e = match e.errno() {
             libc::EPERM => e.hint("--no-new-keyring does without one"),
@@ -41,7 +57,7 @@ pub fn join(plan: &KeyringPlan) -> Result<()> {
         key::set_session_permission(now | plan.permission)
             .doing("set the permissions of the session keyring")?;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// The keyrings of processes that have ended count until the kernel's collector comes by (before Linux 6.8): a quota
@@ -82,8 +98,8 @@ mod tests {
         };
         // Keyrings belong to a thread until execve, so two threads are two processes here; the first has to
         // keep its own alive meanwhile.
-        match join(&plan) {
-            Ok(()) => {
+        match join(&plan, false) {
+            Ok(_) => {
                 let described = match key::describe_session() {
                     Err(e) if kernel::is_missing(libc::SYS_keyctl, e.errno()) => return,
                     described => described.unwrap(),
@@ -91,9 +107,9 @@ mod tests {
                 assert!(described.ends_with(&plan.name), "{described}");
                 assert_eq!(permission(&described).unwrap() & plan.permission, plan.permission);
                 let first = key::session_serial().unwrap();
-                join(&plan).unwrap();
+                join(&plan, false).unwrap();
                 let second = std::thread::spawn(move || {
-                    join(&plan).unwrap();
+                    join(&plan, false).unwrap();
                     key::session_serial().unwrap()
                 });
                 assert_eq!((second.join().unwrap(), key::session_serial().unwrap()), (first, first));

@@ -23,9 +23,13 @@ pub struct Child {
 }
 
 impl Child {
-    /// A child of ours that another child has cloned ([`clone3_sibling`]). It is not reaped, so its number is its own.
+    /// A child of ours that another child has cloned ([`clone3_sibling`]). It is not reaped, so its number is its own. No
+    /// other process is taken: what is done to it later is for children only.
     pub fn of_sibling(pid: i32, pidfd: Option<OwnedFd>) -> Result<Self> {
         let pidfd = pidfd.map_or_else(|| pidfd::pidfd_open(pid), Ok)?;
+        if !pidfd::is_child(pidfd.as_fd())? {
+            return Err(Error::new(format!("process {pid} is no child of ours")));
+        }
         Ok(Self { pid, pidfd, in_cgroup: true })
     }
 }

@@ -18,6 +18,14 @@ pub fn join_session_keyring(name: &CStr) -> Result<()> {
     if serial >= 0 { Ok(()) } else { Err(failed()) }
 }
 
+/// KEYCTL_JOIN_SESSION_KEYRING without a name: a new and empty one, of our user, for us and our children alone.
+pub fn new_session_keyring() -> Result<()> {
+    let name: *const libc::c_char = std::ptr::null();
+    // SAFETY: a null name is allowed.
+    let serial = unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, name) };
+    if serial >= 0 { Ok(()) } else { Err(failed()) }
+}
+
 /// KEYCTL_DESCRIBE of the session keyring: `keyring;uid;gid;perm;name`.
 pub fn describe_session() -> Result<String> {
     let mut text = vec![0u8; LONGEST_DESCRIPTION];

@@ -198,14 +198,23 @@ pub fn pidfd_send_signal(pidfd: impl AsFd, signal: i32) -> Result<()> {
     }
 }
 
-/// Ends a direct child of ours and reaps it. One that hangs in the kernel (state D) is left alone after ten seconds: a
-/// command that waits on would hold its container's lock.
+/// Ends a direct child of ours and reaps it. One that hangs in the kernel (state D) is left alone after ten seconds, and
+/// one that a process of the container traces after one more, because its tracer has to wait for it first: a command that
+/// waits on would hold its container's lock.
 pub fn end_child(pidfd: BorrowedFd) {
+    const TRACER: Duration = Duration::from_secs(1);
     // The child may be dead already: nothing is lost then.
     let _ = pidfd_send_signal(pidfd, libc::SIGKILL);
-    if ended_within(pidfd, Duration::from_secs(10)) {
-        // ECHILD: somebody else has reaped it.
-        let _ = wait(pidfd);
+    if !ended_within(pidfd, Duration::from_secs(10)) {
+        return;
+    }
+    let deadline = Instant::now() + TRACER;
+    // ECHILD: somebody else has reaped it.
+    while matches!(waitid(pidfd, WaitIdOptions::EXITED | WaitIdOptions::NOHANG), Ok(None)) {
+        if Instant::now() >= deadline {
+            return;
+        }
+        std::thread::sleep(FIRST_PAUSE);
     }
 }
 
@@ -215,6 +224,26 @@ pub fn wait(pidfd: BorrowedFd) -> Result<Ended> {
         if let Some(status) = waitid(pidfd, WaitIdOptions::EXITED)? {
             return Ok(ended(&status));
         }
+    }
+}
+
+/// The same for a child that has done its part: one that somebody has stopped is killed.
+pub fn wait_unstopped(pidfd: BorrowedFd) -> Result<Ended> {
+    loop {
+        match waitid(pidfd, WaitIdOptions::EXITED | WaitIdOptions::STOPPED)? {
+            Some(status) if status.stopped() => pidfd_send_signal(pidfd, libc::SIGKILL)?,
+            Some(status) => return Ok(ended(&status)),
+            None => {}
+        }
+    }
+}
+
+/// Whether the process is a child of ours that nobody has waited for.
+pub fn is_child(pidfd: BorrowedFd) -> Result<bool> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+    match waitid(pidfd, options) {
+        Err(e) if e.errno() == libc::ECHILD => Ok(false),
+        answer => answer.map(|_| true),
     }
 }
 
@@ -298,7 +327,7 @@ pub fn pidfd_getfd(pidfd: BorrowedFd, number: i32) -> Result<OwnedFd> {
         let e = Error::sys("pidfd_getfd", errno);
         // EBADF: only where there is no pidfd either.
         let missing = is_missing(libc::SYS_pidfd_getfd, errno) || errno == libc::EBADF && is_stand_in(pidfd);
-        return Err(if missing { e.hint("a seccomp listener needs pidfd_getfd (Linux 5.6)") } else { e });
+        return Err(if missing { e.hint("this needs pidfd_getfd (Linux 5.6)") } else { e });
     }
     // SAFETY: see above.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })

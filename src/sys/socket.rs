@@ -8,13 +8,14 @@
 use std::ffi::OsStr;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixCredentials};
 use rustix::fs::{Mode, OFlags};
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::sockopt::{Timeout, set_socket_passcred, set_socket_timeout};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
@@ -163,6 +164,53 @@ pub fn recv_bytes(socket: impl AsFd, bytes: &mut [u8]) -> Result<usize> {
     received.map(|(_, length)| length).call("recv")
 }
 
+/// One message of a peer.
+#[derive(Debug)]
+pub struct Received {
+    pub length: usize,
+    pub fds: Vec<OwnedFd>,
+    /// The process that sent it, by the kernel's word; 0 without [`watch`], or when our pid namespace does not have it.
+    pub sender: i32,
+}
+
+/// From now on messages that arrive at `socket` name their sender, and a receive without one gives up after `pause`
+/// (EAGAIN).
+pub fn watch(socket: impl AsFd, pause: Duration) -> Result<()> {
+    set_socket_passcred(&socket, true).call("setsockopt")?;
+    set_socket_timeout(&socket, Timeout::Recv, Some(pause)).call("setsockopt")
+}
+
+/// As [`recv_with_fds`], with as many descriptors as a peer may send, and the sender. Not rustix's: its pid cannot be 0.
+pub fn recv_with_sender(socket: impl AsFd, bytes: &mut [u8]) -> Result<Received> {
+    /// SCM_MAX_FD: all that a message can have, so that no descriptor is ever cut off and lost.
+    const MOST: usize = 253;
+    let mut space = nix::cmsg_space!([RawFd; MOST], UnixCredentials);
+    let socket = socket.as_fd().as_raw_fd();
+    let mut slices = [IoSliceMut::new(bytes)];
+    let message = loop {
+        let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+        match nix::sys::socket::recvmsg::<()>(socket, &mut slices, Some(&mut space), flags) {
+            Err(nix::errno::Errno::EINTR) => {}
+            done => break done.call("recvmsg")?,
+        }
+    };
+    let mut received = Received { length: message.bytes, fds: Vec::new(), sender: 0 };
+    for part in message.cmsgs().call("recvmsg")? {
+        match part {
+            ControlMessageOwned::ScmRights(rights) => {
+                // SAFETY: the kernel has just made these descriptors for us, and nobody else knows of them.
+                received.fds.extend(rights.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
+            }
+            ControlMessageOwned::ScmCredentials(sender) => received.sender = sender.pid(),
+            _ => {}
+        }
+    }
+    if message.flags.contains(MsgFlags::MSG_TRUNC) {
+        return Err(Error::sys("recvmsg", libc::EMSGSIZE).doing("receive a whole message"));
+    }
+    Ok(received)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,6 +249,26 @@ mod tests {
         let mut one = [0; 1];
         assert_eq!(rustix::io::read(&r, &mut one).unwrap(), 0, "the received write end was closed");
         assert!(send_with_fds(&a, b"", &[r.as_fd()]).is_err());
+    }
+
+    #[test]
+    fn a_watched_socket_names_the_sender_and_waits_for_nobody_for_ever() {
+        let (a, b) = seqpacket_pair().unwrap();
+        let pause = Duration::from_millis(10);
+        watch(&b, pause).unwrap();
+        let begin = std::time::Instant::now();
+        assert_eq!(recv_with_sender(&b, &mut [0; 4]).unwrap_err().errno(), libc::EAGAIN);
+        assert!(begin.elapsed() >= pause);
+        send_with_fds(&a, b"x", &[a.as_fd()]).unwrap();
+        let got = recv_with_sender(&b, &mut [0; 4]).unwrap();
+        assert_eq!((got.length, got.fds.len()), (1, 1));
+        assert_eq!(got.sender, std::process::id().cast_signed());
+        assert!(fcntl_getfd(&got.fds[0]).unwrap().contains(FdFlags::CLOEXEC));
+        send_with_fds(&a, b"longer than four", &[a.as_fd()]).unwrap();
+        assert_eq!(recv_with_sender(&b, &mut [0; 4]).unwrap_err().errno(), libc::EMSGSIZE);
+        drop((a, got));
+        let got = recv_with_sender(&b, &mut [0; 4]).unwrap();
+        assert_eq!((got.length, got.sender), (0, 0));
     }
 
     fn long_directory(base: &Path) -> PathBuf {

@@ -4,6 +4,7 @@
 //! peer: a sentence is believed only after the incumbents have been asked. README.md tells the rest.
 #![allow(unsafe_code, clippy::unwrap_used, clippy::expect_used)]
 
+mod ambush;
 mod attacks;
 mod bad_config;
 mod binds;

@@ -8,6 +8,11 @@
 //! - `guest trap`: prints `signal N` for each signal it gets and ends with 40 + N at TERM
 //! - `guest hunt FILE`: looks at every process of its /proc as fast as it can, for as long as /stop is not there,
 //!   opens what they run and tries to write to it, and says in FILE what it got hold of, their command lines too
+//! - `guest ambush HOW [NUMBER]`: lies in wait for whoever gets the next pid, and, for as long as /stop is not there,
+//!   stops it `once`, or as its tracer (`trace`), holds a `copy` of its channel, or speaks for it (`usurp`: host process NUMBER is it)
+//! - `guest gate HOW`: holds a `copy` of init's end of its start gate, or a `thief` reads one byte there
+//! - `guest flood`: keeps descriptors in flight until the kernel takes no more
+//! - `guest keys`: makes keys until the kernel takes no more, and lets nobody search the session keyring
 //! - `guest exit N`, `guest die N` (by signal), `guest daemon` (leaves a child behind and waits)
 //!
 //! Probes: `read: write:PATH=TEXT open-w: create: mkdir: unlink: ls: stat: readlink: statfs: unshare:FLAGS
@@ -50,7 +55,16 @@ unsafe extern "C" {
     fn sigfillset(set: *mut c_void) -> c_int;
     fn sigwait(set: *const c_void, sig: *mut c_int) -> c_int;
     fn fcntl(fd: c_int, cmd: c_int, ...) -> c_int;
+    fn kill(pid: c_int, signal: c_int) -> c_int;
+    fn send(fd: c_int, data: *const c_void, length: usize, flags: c_int) -> isize;
+    fn sendmsg(fd: c_int, message: *const c_void, flags: c_int) -> isize;
+    fn socketpair(domain: c_int, kind: c_int, protocol: c_int, pair: *mut c_int) -> c_int;
+    fn getsockopt(fd: c_int, level: c_int, name: c_int, value: *mut c_int, length: *mut u32) -> c_int;
 }
+
+const SIGKILL: c_int = 9;
+const SIGCONT: c_int = 18;
+const SIGSTOP: c_int = 19;
 
 fn errno() -> i32 {
     unsafe { *__errno_location() }
@@ -495,6 +509,137 @@ fn file_number(file: &std::fs::File) -> i32 {
     std::os::fd::AsRawFd::as_raw_fd(file)
 }
 
+/// Copies of the message channels among the descriptors of a process (pidfd_open, pidfd_getfd, SO_TYPE).
+fn channels(pid: c_int) -> Vec<c_int> {
+    let pidfd = unsafe { syscall(434, pid as c_long, 0 as c_long) };
+    let copies = (3..64).map(|fd| unsafe { syscall(438, pidfd, fd as c_long, 0 as c_long) } as c_int);
+    let is_channel = |fd: &c_int| {
+        let (mut kind, mut length) = (0, 4);
+        *fd >= 0 && unsafe { getsockopt(*fd, 1, 3, &mut kind, &mut length) } == 0 && kind == 5
+    };
+    copies.filter(is_channel).collect()
+}
+
+/// Says InitPid (3) of `number`, then Ready (8).
+fn usurp(channel: c_int, number: c_int) {
+    for (kind, number) in [(3u8, number), (8, 0)] {
+        let mut message = [0u8; 16];
+        message[0] = kind;
+        message[12..].copy_from_slice(&number.to_ne_bytes());
+        unsafe { send(channel, message.as_ptr().cast(), message.len(), 0x4000) };
+    }
+}
+
+fn is_ours_no_more(pid: c_int) -> bool {
+    !String::from_utf8_lossy(&slurp(&format!("/proc/{pid}/comm"))).starts_with("orlop")
+}
+
+/// The newest pid: the last word of /proc/loadavg.
+fn newest() -> c_int {
+    let text = String::from_utf8_lossy(&slurp("/proc/loadavg")).into_owned();
+    text.split_whitespace().last().and_then(|pid| pid.parse().ok()).unwrap_or(0)
+}
+
+fn is_stopped(pid: c_int) -> bool {
+    String::from_utf8_lossy(&slurp(&format!("/proc/{pid}/stat"))).contains(") T ")
+}
+
+fn ambush(how: &str, number: c_int) {
+    let _ = std::fs::write("/waiting", "1");
+    while !std::path::Path::new("/stop").exists() {
+        let stop = |pid: &c_int| unsafe { kill(*pid, SIGSTOP) } == 0;
+        let next = newest() + 1;
+        let Some(prey) = (0..20_000).find_map(|_| Some(next).filter(stop)) else { continue };
+        while !is_stopped(prey) && !is_ours_no_more(prey) {}
+        if is_ours_no_more(prey) {
+            unsafe { kill(prey, SIGCONT) };
+            continue;
+        }
+        let _ = std::fs::write("/caught", prey.to_string());
+        match how {
+            // PTRACE_ATTACH: until we end.
+            "trace" => drop(unsafe { syscall(101, 16 as c_long, prey as c_long, 0 as c_long, 0 as c_long) }),
+            "usurp" => {
+                for channel in channels(prey) {
+                    usurp(channel, number);
+                    // Nothing but its death is to be heard of it from here on.
+                    drop(unsafe { <std::os::fd::OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(channel) });
+                }
+                unsafe { kill(prey, SIGKILL) };
+            }
+            // They stay open.
+            "copy" => drop(channels(prey)),
+            // Nobody here lets it go on.
+            _ => continue,
+        }
+        unsafe { kill(prey, SIGCONT) };
+    }
+}
+
+fn gate(how: &str) {
+    let fds: Vec<_> = std::fs::read_dir("/proc/1/fd").into_iter().flatten().flatten().collect();
+    let is_gate =
+        |path: &std::path::Path| std::fs::read_link(path).is_ok_and(|to| to.to_string_lossy().contains("start.fifo"));
+    let Some(path) = fds.iter().map(|entry| entry.path()).find(|path| is_gate(path)) else {
+        std::process::exit(7)
+    };
+    // Of its own, so that its flags are not init's (O_NONBLOCK).
+    let open = std::os::unix::fs::OpenOptionsExt::custom_flags(std::fs::OpenOptions::new().read(true), 0o4000).open(path);
+    let Ok(mut fifo) = open else { std::process::exit(6) };
+    let _ = std::fs::write("/waiting", "1");
+    while how != "copy" && !matches!(fifo.read(&mut [0; 1]), Ok(1)) {}
+    let _ = std::fs::write("/caught", "1");
+    loop {
+        unsafe { pause() };
+    }
+}
+
+/// One message with a hundred copies of a descriptor after the other (SCM_RIGHTS); nobody receives them.
+fn flood() -> ! {
+    const EACH: usize = 100;
+    #[repr(C)]
+    struct Control {
+        length: usize,
+        level: c_int,
+        kind: c_int,
+        fds: [c_int; EACH],
+    }
+    let mut pair = [0; 2];
+    unsafe { socketpair(1, 1, 0, pair.as_mut_ptr()) };
+    let control = Control { length: 16 + EACH * 4, level: 1, kind: 1, fds: [0; EACH] };
+    let vector = [c"x".as_ptr() as usize, 1];
+    // struct msghdr
+    let message = [
+        0,
+        0,
+        vector.as_ptr() as usize,
+        1,
+        (&raw const control) as usize,
+        size_of::<Control>(),
+        0,
+    ];
+    while unsafe { sendmsg(pair[0], message.as_ptr().cast(), 0x40) } == 1 {}
+    println!("{}", errno());
+    loop {
+        unsafe { pause() };
+    }
+}
+
+/// add_key(2) until EDQUOT; then KEYCTL_SETPERM of the session keyring: for those who possess it.
+fn keys() -> ! {
+    let mut n = 0;
+    while unsafe { syscall(248, c"user".as_ptr(), c(&n.to_string()).as_ptr(), c"x".as_ptr(), 1usize, -3 as c_long) } > 0
+    {
+        n += 1;
+    }
+    println!("{}", errno());
+    unsafe { syscall(250, 5 as c_long, -3 as c_long, 0x3f00_0000 as c_long) };
+    let _ = std::fs::write("/caught", "1");
+    loop {
+        unsafe { pause() };
+    }
+}
+
 fn trap() -> ! {
     let mut set = [0u64; 16];
     unsafe {
@@ -532,6 +677,10 @@ pub extern "C" fn main(_argc: c_int, _argv: *const *const c_char) -> c_int {
         },
         Some("trap") => trap(),
         Some("hunt") => hunt(args.get(2).map_or("/hunt.json", String::as_str)),
+        Some("ambush") => ambush(args.get(2).map_or("", String::as_str), number(3)),
+        Some("gate") => gate(args.get(2).map_or("", String::as_str)),
+        Some("flood") => flood(),
+        Some("keys") => keys(),
         Some("exit") => std::process::exit(number(2)),
         Some("die") => unsafe {
             signal(number(2), 0);
