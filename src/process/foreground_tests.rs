@@ -143,10 +143,16 @@ fn exit_codes() {
     assert_eq!(run("exit 0", |_| ()).0, 0);
 }
 
+/// Dash loses a signal that comes within its vfork(2), and sleeps over one that comes just before a read(2): so it is to
+/// wait for a child that it has already.
+fn wait_saying(word: &str) -> String {
+    let child = "sleep 60 </dev/null >/dev/null 2>&1 & s=$!; trap 'kill -9 $s' EXIT";
+    format!("{child}; echo {word}; while kill -0 $s; do wait; done; exit 99")
+}
+
 #[test]
 fn signals_reach_the_process() {
-    // No forks after "ready": dash loses a signal that comes within its vfork(2).
-    let loop_ = "sleep 60 >/dev/null 2>&1 & s=$!; trap 'kill $s' EXIT; echo ready; while kill -0 $s; do wait; done; exit 99";
+    let loop_ = wait_saying("ready");
     let (code, _) =
         run(&format!("trap 'exit 9' TERM; {loop_}"), |pid| kill_process(pid, Signal::TERM).unwrap());
     assert_eq!(code, 9);
@@ -247,12 +253,12 @@ fn resize(master: &OwnedFd, rows: u16, columns: u16) {
 
 #[test]
 fn a_terminal_is_relayed_and_restored() {
-    // Without noflsh the terminal throws away what is written while it is still at sending the signal. The shell waits
-    // without forking: dash loses a signal that comes within its vfork(2).
-    let mut operator = Operator::start(
+    // Without noflsh the terminal throws away what is written while it is still at sending the signal.
+    let mut operator = Operator::start(&format!(
         "stty size; stty noflsh; trap 'stty size; echo sized' WINCH; trap 'echo interrupted; exit 6' INT; echo ready; \
-         read x; echo got=$x; echo again; while :; do read x; done",
-    );
+         read x; echo got=$x; {}",
+        wait_saying("again")
+    ));
     operator.wait_for("blocked");
     operator.wait_for("ready\r\n");
     assert!(operator.shown.contains("30 90\r\n"));
