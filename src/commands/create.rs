@@ -136,8 +136,10 @@ impl Prepared {
 
     /// Deletes what was created for nothing, with its pid file; unless that was done already.
     pub fn take_back(&self, context: &Context, root: &Root, created: &Created, e: Error) -> Error {
-        if let Some(path) = &self.pid_file {
-            // It may not be there yet.
+        if let Some(path) = &self.pid_file
+            // It may not be there yet, or be that of a container made since.
+            && std::fs::read_to_string(path).is_ok_and(|pid| pid == created.init.pid.to_string())
+        {
             let _ = std::fs::remove_file(path);
         }
         if created.entry.is_named().is_ok_and(|there| !there) {

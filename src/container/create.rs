@@ -342,7 +342,9 @@ impl Attempt<'_> {
             if message.kind == Kind::Waiting {
                 break;
             }
-            if message.kind == Kind::Listener {
+            // Only a watched channel names who speaks.
+            let of_init = [0, self.child()?.pid].contains(&message.sender);
+            if message.kind == Kind::Listener && of_init {
                 let state = self.hook_state(plan)?;
                 listener::hand_over(plan.seccomp.as_ref(), self.child()?, message.number, state)?;
                 self.tell(channel, Kind::Taken)?;
@@ -396,8 +398,12 @@ impl Attempt<'_> {
             // Our end of the channel is closed: it ends by itself.
             reap_all(LAST_WORD);
         }
+        let undone = delete::destroy(root, entry, &self.record);
+        if let Ok(warnings) = &undone {
+            self.heard.warnings.extend_from_slice(warnings);
+        }
         let error = self.heard.with_warnings(error);
-        match delete::destroy(root, entry, &self.record) {
+        match undone {
             Ok(_) => error,
             Err(left) => Error::new(format!("{error}; then, undoing it: {left}"))
                 .hint(format!("orlop delete --force {}", entry.id)),

@@ -288,7 +288,8 @@ impl Joined<'_> {
         }
         self.tell(Kind::Release)?;
         while let Some((message, _)) = self.hear_released()? {
-            if message.kind == Kind::Listener {
+            let of_process = self.process.as_ref().is_some_and(|process| process.pid == message.sender);
+            if message.kind == Kind::Listener && of_process {
                 let state = self.container_state();
                 let seccomp = self.plan.seccomp.as_ref();
                 listener::hand_over(seccomp, self.process()?, message.number, state)?;
@@ -326,7 +327,8 @@ impl Joined<'_> {
             // It has yet to become its last stage, for which it waits for nothing: has somebody else read our Release? In a
             // user namespace, where nobody of it can, it may be its own last stage, which may have to wait.
             let becomes_another = self.memfd.is_some() && !self.plan.namespaces.contains(&NsKind::User);
-            if becomes_another && Manager::open(&self.record.cgroup).state()? != Freezer::Frozen {
+            let waits = process.is_some_and(|process| silent::is_waiting(process.pid));
+            if becomes_another && waits && Manager::open(&self.record.cgroup).state()? != Freezer::Frozen {
                 lost += 1;
             }
             match lost <= PATIENCE {

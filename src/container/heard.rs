@@ -52,7 +52,9 @@ impl<'p> Heard<'p> {
     pub fn hand(&mut self, channel: &Channel, kind: Kind, fd: Option<BorrowedFd<'_>>) -> Result<bool> {
         match channel.send(&Message::new(kind), fd.as_slice()) {
             Err(e) if [libc::EPIPE, libc::ECONNRESET].contains(&e.errno()) => {
-                while let Some((message, _)) = self.next(channel, None)? {
+                // What is there and no more: who has shut the channel down may keep it open.
+                while has_word(channel.0.as_fd()) {
+                    let Some((message, _)) = self.next(channel, None)? else { break };
                     self.other(message)?;
                 }
                 Ok(false)
@@ -62,7 +64,8 @@ impl<'p> Heard<'p> {
     }
 
     /// The next message, whatever it is; None at end-of-file. Others may hold the channel too, a child that `child` has not
-    /// told us of or a process of the container: on a watched channel the death of `child` is an answer as good.
+    /// told us of or a process of the container: on a watched channel the death of `child` is an answer as good, and without
+    /// one silence is.
     pub fn next(
         &mut self,
         channel: &Channel,
@@ -83,7 +86,7 @@ impl<'p> Heard<'p> {
                 Err(e) if e.errno() == libc::EAGAIN => {}
                 heard => return heard.doing(format!("hear from {}", self.who)),
             }
-            let Some(child) = child else { continue };
+            let Some(child) = child else { return Ok(None) };
             let ended = has_ended(child.pidfd.as_fd());
             if has_word(channel.0.as_fd()) {
                 // Its last word may have come between the two looks.

@@ -9,17 +9,21 @@ use std::os::fd::BorrowedFd;
 /// How many looks, ten a second, may find the same trouble.
 pub const PATIENCE: u32 = 100;
 
-/// The looks that have found a child stopped.
+/// The looks in a row that have found a child stopped.
 #[derive(Debug, Default)]
 pub struct Stops(u32);
 
 impl Stops {
-    /// Lets `pid` go on if it is stopped; an error when that does not help. Nobody but a process of its container has
-    /// reason to stop what is not yet the program: one that is frozen is in another state.
+    /// Lets `pid` go on if it is stopped; an error when that does not help. One that is frozen is in another state.
     pub fn look(&mut self, who: &str, pid: i32, pidfd: BorrowedFd<'_>) -> Result<()> {
         // T: by a signal; t: by a tracer, whom only our kill can beat. One that cannot be looked at is waited for.
-        let stat = crate::host::process_stat(pid).ok().flatten();
-        if !stat.is_some_and(|stat| matches!(stat.state, 'T' | 't')) {
+        let stopped = match state(pid) {
+            Some('T') => true,
+            Some('t') => !is_traced_by_operator(pid),
+            _ => false,
+        };
+        if !stopped {
+            self.0 = 0;
             return Ok(());
         }
         self.0 += 1;
@@ -30,6 +34,31 @@ impl Stops {
         let _ = pidfd_send_signal(pidfd, libc::SIGCONT);
         Ok(())
     }
+}
+
+fn state(pid: i32) -> Option<char> {
+    crate::host::process_stat(pid).ok().flatten().map(|stat| stat.state)
+}
+
+/// A debugger of the host's may take its time. It is in the runtime's pid namespace, or where we may not look.
+fn is_traced_by_operator(pid: i32) -> bool {
+    let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else { return true };
+    let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:")).map_or("0", str::trim);
+    let namespace = |of: &str| rustix::fs::stat(format!("/proc/{of}/ns/pid")).map(|found| found.st_ino);
+    match (namespace(tracer), namespace("self")) {
+        (Ok(theirs), Ok(ours)) => theirs == ours,
+        _ => true,
+    }
+}
+
+/// Whether `pid` sleeps until somebody says something. Who is throttled or waits for a disk does not, nor who is frozen,
+/// with a cgroup above the container's too.
+pub fn is_waiting(pid: i32) -> bool {
+    let frozen = || {
+        let place = std::fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
+        ["freez", "refrigerator"].iter().any(|word| place.contains(word))
+    };
+    state(pid) == Some('S') && !frozen()
 }
 
 /// Device and inode of a program's file.
@@ -61,6 +90,8 @@ mod tests {
         };
         let mut stops = Stops::default();
         stops.look("it", pid, pidfd.as_fd()).unwrap();
+        until(|state| state == 'S');
+        assert!(is_waiting(pid));
         for _ in 1..PATIENCE {
             pidfd_send_signal(&pidfd, libc::SIGSTOP).unwrap();
             until(|state| state == 'T');
@@ -69,7 +100,15 @@ mod tests {
         }
         pidfd_send_signal(&pidfd, libc::SIGSTOP).unwrap();
         until(|state| state == 'T');
+        assert!(!is_waiting(pid));
         assert!(stops.look("it", pid, pidfd.as_fd()).is_err());
+        stops.look("it", pid, pidfd.as_fd()).unwrap_err();
+        pidfd_send_signal(&pidfd, libc::SIGCONT).unwrap();
+        until(|state| state == 'S');
+        stops.look("it", pid, pidfd.as_fd()).unwrap();
+        pidfd_send_signal(&pidfd, libc::SIGSTOP).unwrap();
+        until(|state| state == 'T');
+        stops.look("it", pid, pidfd.as_fd()).expect("they are counted in a row");
         assert_ne!(image(pid), image(std::process::id().cast_signed()));
         child.kill().unwrap();
         child.wait().unwrap();

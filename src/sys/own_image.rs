@@ -3,7 +3,8 @@
 //! A process that joins a container shows the file it runs from in /proc/PID/exe until its last stage is executed,
 //! and whoever may look at it there (CAP_SYS_PTRACE, no user namespace) can open that file and write to it once
 //! nobody runs it any more (CVE-2019-5736). A read-only overlay of the file's directory refuses that for good: it has
-//! no upper layer, and is attached nowhere. A read-only clone of the mount would be cheaper, but shares the file's inode:
+//! no upper layer, and is attached nowhere. (Nor does it keep the file below busy: the host replaces its binary by rename,
+//! as package managers do, not by writing over it.) A read-only clone of the mount would be cheaper, but shares the file's inode:
 //! open(2) counts a writer there before it looks at the mount, so who tries again and again makes execve(2) of
 //! the runtime fail with ETXTBSY now and then, for everybody on the host.
 
@@ -113,6 +114,11 @@ fn overlay() -> Result<OwnedFd> {
     let (Some(dir), Some(name)) = (dir, name) else { return Err(Error::sys("readlink", libc::ENOENT)) };
     let dir = layer(dir.as_os_str())?;
     let other = layer(OsStr::new(OTHER_LAYER))?;
+    // Asked for, an unknown file system is one that modprobe is started for, each time.
+    let known = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    if !known.lines().any(|line| line.ends_with("\toverlay")) {
+        return Err(Error::sys("fsopen", libc::ENODEV));
+    }
     let context = fsopen("overlay")?;
     // By number, since a name may be longer than fsconfig(2) takes, or hold a colon.
     let layers = format!("/proc/self/fd/{}:/proc/self/fd/{}", dir.as_raw_fd(), other.as_raw_fd());
