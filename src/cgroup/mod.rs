@@ -28,7 +28,7 @@ pub use manager::{Manager, update};
 
 use crate::error::{Doing, Error, Result};
 use crate::plan::cgroup::attach::AttachPlan;
-use crate::plan::cgroup::{CgroupPlan, CgroupRecord, Driver, Layout, Version};
+use crate::plan::cgroup::{CgroupPlan, CgroupRecord, CgroupWrite, Driver, Layout, Version};
 use crate::sys::cgroupfs;
 use files::Place;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -176,7 +176,14 @@ impl Cgroups {
 
     /// Sets the limits that must hold before init copies (P5); for the plan's sake [`Cgroups::apply`] repeats them in order.
     pub fn limit_copies(&self, plan: &CgroupPlan) -> Result<()> {
-        files::apply(&self.places, &plan.before_copies)
+        if plan.before_copies.is_empty() {
+            return Ok(());
+        }
+        // An update's rule that an impossible limit is refused instead of killing holds before the copies, too.
+        if let Some(check) = &plan.memory_check {
+            files::check_memory(&self.places, check)?;
+        }
+        self.write(plan, &plan.before_copies)
     }
 
     /// Sets limits and device rules (P6): after the forks of the start, before the prestart hooks.
@@ -190,8 +197,7 @@ impl Cgroups {
             let limits = manager::precise(&plan.record(), &self.places, &unit.limits, &plan.writes);
             systemd::set_properties(&unit.unit, &limits).map_err(|undone| *undone.error)?;
         }
-        files::apply(&self.places, &plan.writes)
-            .map_err(|e| if plan.rootless && files::is_refusal(&e) { e.hint(ROOTLESS) } else { e })?;
+        self.write(plan, &plan.writes)?;
         match &plan.devices {
             Some(devices) => match devices::apply(&self.places, devices) {
                 // Refused, or a kernel or an outer profile without such programs: nothing that could be expected to work.
@@ -200,6 +206,11 @@ impl Cgroups {
             },
             None => Ok(()),
         }
+    }
+
+    fn write(&self, plan: &CgroupPlan, writes: &[CgroupWrite]) -> Result<()> {
+        files::apply(&self.places, writes)
+            .map_err(|e| if plan.rootless && files::is_refusal(&e) { e.hint(ROOTLESS) } else { e })
     }
 }
 

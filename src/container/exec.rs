@@ -150,7 +150,12 @@ fn begin(record: &Record, plan: &ExecPlan, label: Option<&ExecLabel>, init: Borr
         // The joiner takes the memfd out of its copy of our memory: here it stays.
         match clone3(&request, |born| joiner::run(&inherited, memfd.take(), born)) {
             Ok(joiner) => return Ok(Begun { channel, page, memfd, cgroups, joiner }),
-            Err(e) if cgroups.fall_back(&e)? => {}
+            Err(e) if cgroups.fall_back(&e)? => {
+                // Init's number led there: it must be init's still.
+                if has_ended(init) {
+                    return Err(stopped());
+                }
+            }
             Err(e) => return Err(e).doing("create a process in the container's cgroup"),
         }
     }

@@ -87,30 +87,25 @@ fn file(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> R
     rustix::fs::futimens(&made, &times(stat)).call("futimens")
 }
 
+/// Holes stay holes. Where a file system does not tell of any (FUSE and others need not), or has no size (procfs), all that
+/// can be read is content.
 fn content(source: &OwnedFd, made: &OwnedFd, size: u64) -> Result<()> {
     let mut end = 0;
-    while let Some(start) = data_from(source, end)? {
-        // There is a hole at the end of every file; where the file system knows of none, nor does this one.
-        end = match seek(source, SeekFrom::Hole(start)) {
-            Err(Errno::INVAL) => size,
-            found => found.call("lseek")?,
+    loop {
+        let start = match seek(source, SeekFrom::Data(end)) {
+            Ok(start) => start,
+            // Nothing but a hole up to the end.
+            Err(Errno::NXIO) if size > 0 => return rustix::fs::ftruncate(made, size).call("ftruncate"),
+            Err(_) => return stretch(source, made, end, u64::MAX),
         };
-        stretch(source, made, start, end)?;
-        if end <= start {
-            break;
+        let Ok(hole) = seek(source, SeekFrom::Hole(start)) else {
+            return stretch(source, made, start, u64::MAX);
+        };
+        stretch(source, made, start, hole)?;
+        if hole <= start {
+            return Ok(());
         }
-    }
-    rustix::fs::ftruncate(made, size).call("ftruncate")
-}
-
-/// Where the next data begin; None when there are none any more.
-fn data_from(source: &OwnedFd, place: u64) -> Result<Option<u64>> {
-    match seek(source, SeekFrom::Data(place)) {
-        Err(Errno::NXIO) => Ok(None),
-        // Not every file system has an answer (FUSE does not need to).
-        Err(Errno::INVAL) if place == 0 => Ok(Some(0)),
-        Err(Errno::INVAL) => Ok(None),
-        found => found.map(Some).call("lseek"),
+        end = hole;
     }
 }
 

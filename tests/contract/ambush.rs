@@ -57,10 +57,11 @@ fn nobody_in_the_container_can_name_a_process_of_the_host() {
 fn who_stops_what_joins_does_not_hold_up_the_runtime() {
     contract!(Root).ours_only("the peers wait for ever").seconds(120).run(|t| {
         let (b, guest) = lying_in_wait(t, &[], &["ambush", "once"]);
-        for _ in 0..10 {
+        let mut tries = 0..200;
+        while tries.next().is_some_and(|n| n < 10) || !b.host("/caught").exists() {
+            assert!(!tries.is_empty(), "nobody was caught");
             t.rt(&words(&b, &[], &["/bin/true"])).ok();
         }
-        wait_file(&b.host("/caught"));
         std::fs::write(b.host("/stop"), "").unwrap();
         guest.wait_for(slow(60)).ok();
         let (b, guest) = lying_in_wait(t, &["CAP_SYS_PTRACE", "CAP_KILL"], &["ambush", "trace"]);
@@ -79,12 +80,13 @@ fn who_stops_what_joins_does_not_hold_up_the_runtime() {
 fn a_copy_of_the_channel_does_not_hold_up_the_runtime() {
     contract!(Root, PidfdGetfd).ours_only("the peers' channels are other ones").run(|t| {
         let (b, guest) = lying_in_wait(t, &["CAP_SYS_PTRACE", "CAP_KILL"], &["ambush", "copy"]);
-        for _ in 0..10 {
+        let mut tries = 0..60;
+        while tries.next().is_some_and(|n| n < 10) || !b.host("/caught").exists() {
+            assert!(!tries.is_empty(), "nobody was caught");
             t.rt(&words(&b, &["--detach"], &["/bin/sleep", "1000"])).ok();
             t.rt(&words(&b, &[], &["/bin/sh", "-c", "exit 3"])).exits(3);
             t.rt(&words(&b, &[], &["/bin/no-such"])).exits(255).fails_with("no such file or directory");
         }
-        wait_file(&b.host("/caught"));
         std::fs::write(b.host("/stop"), "").unwrap();
         guest.wait_for(slow(30)).ok();
         end(t, &b);
@@ -131,7 +133,8 @@ fn descriptors_in_flight_keep_nobody_out() {
             b.userns(700_000).args(&["/guest", "flood"]);
             t.create(&b).ok();
             t.start(&b).ok();
-            std::thread::sleep(Duration::from_millis(300));
+            let refused = || std::fs::read_to_string(b.host("/caught")).is_ok_and(|errno| errno == "109");
+            assert!(wait_until(slow(10), refused), "ETOOMANYREFS");
             let other = |terminal: bool| {
                 let b = t.bundle();
                 b.userns(700_000).args(&["/guest", "pause"]).set("process/terminal", json!(terminal));

@@ -203,7 +203,8 @@ pub fn plan(wanted: &Wanted<'_>, facts: &CgroupFacts, warnings: &mut Vec<String>
     if wanted.driver == Driver::Disabled {
         return Ok(disabled(wanted, warnings));
     }
-    let may_skip = wanted.rootless && wanted.cgroups_path.is_none_or(str::is_empty);
+    let may_skip =
+        (wanted.rootless || wanted.in_user_namespace) && wanted.cgroups_path.is_none_or(str::is_empty);
     if facts.hierarchies.is_empty() && !may_skip {
         return Err(Error::new("no cgroup file system is mounted")
             .hint("mount cgroup2 on /sys/fs/cgroup, or run with --cgroup-manager disabled"));
