@@ -177,8 +177,8 @@ fn orphans_are_reaped() {
 }
 
 /// The operator's shell. It leads the session, whose end hangs the terminal up and resets its modes. It also
-/// unblocks all signals, hence env.
-const SESSION: &str = r#"env --block-signal "$@"; code=$?; stty -a; exit $code"#;
+/// unblocks all signals, and who runs the tests in the background may ignore some (a shell cannot trap those): hence env.
+const SESSION: &str = r#"env --default-signal --block-signal "$@"; code=$?; stty -a; exit $code"#;
 
 /// A terminal with an operator: everything shown on it is collected until the command ends.
 struct Operator {
