@@ -80,7 +80,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
             let mut text = one_line(&format!("{e:#}"));
             let warnings = context.warnings.take();
             if !warnings.is_empty() {
-                text += &one_line(&format!(" (warnings before: {})", warnings.join("; ")));
+                text += " ";
+                text += &one_line(&format!("(warnings before: {})", warnings.join("; ")));
             }
             context.log.error(&text);
             failure

@@ -186,7 +186,11 @@ fn a_failure_carries_its_warnings_in_one_line() {
         let args = ["run", "--bundle", b.dir.to_str().unwrap(), &option, &b.id];
         let globals = ["--log", log.to_str().unwrap(), "--log-format", "json", "--log-level", "warning"];
         let out = t.call(&args).globals(&globals).run();
-        out.fails_naming(&["/no/such/program", "ociVersion: missing"]).one_line();
+        out.fails_naming(&[
+            "/no/such/program",
+            "no such file or directory (warnings before: ociVersion: missing",
+        ])
+        .one_line();
         let text = std::fs::read_to_string(&log).unwrap();
         let object: Value = serde_json::from_str(&text).expect("one object");
         assert_eq!(object["level"], "error", "{text}");
