@@ -335,6 +335,7 @@ mod tests {
     #[test]
     fn texts_become_one_line() {
         assert_eq!(one_line("a\n\n  b\r\nc\x1b[2Jd\r"), r"a b c\x1b[2Jd");
+        assert_eq!(one_line("a\nb\u{1b}[2J"), r"a b\x1b[2J", "a warning of a process of the container's");
         let text = "error: required arguments were not provided:\n  <ID>\n\nUsage: orlop start <ID>\n";
         let shown = usage("start", text).to_string();
         assert_eq!(shown, "start: required arguments were not provided: <ID>; hint: orlop start --help");
